@@ -1,0 +1,151 @@
+//! Access tokens for Method 3 (TS 33.122 clauses 6.5.2.3 and C.2 to C.3, TS 29.222 clause 5.6.2.3).
+
+use std::collections::BTreeMap;
+
+use capif_spec::{
+    common::{AefId, ApiInvokerId, DateTime},
+    publish_service::SecurityMethod,
+    security::{AccessTokenClaims, Scope},
+};
+
+use crate::{
+    refusal::TokenRefusal,
+    security_method::granted,
+    state::{Digest, Invoker, SecurityContext, ServiceApi},
+};
+
+/// How long a token may be, in seconds, when the operator says nothing (D-16).
+pub const LIFETIME_SECONDS_DEFAULT: i64 = 600;
+
+/// The request for a token, as form and header gave it.
+#[derive(Clone, Debug)]
+pub struct TokenRequest<'a> {
+    /// The id in the path.
+    pub security_id: &'a str,
+    /// `grant_type`.
+    pub grant_type: &'a str,
+    /// `client_id`.
+    pub client_id: &'a str,
+    /// SHA-256 of the client secret, from form or HTTP Basic.
+    pub secret: Option<Digest>,
+    /// `scope`.
+    pub scope: Option<&'a str>,
+}
+
+/// Decides on a token for the invoker whose certificate the connection carries.
+///
+/// # Errors
+/// One of the codes of RFC 6749 section 5.2.
+pub fn grant<'a>(
+    request: &TokenRequest<'_>,
+    invoker: &'a Invoker,
+    context: Option<&'a SecurityContext>,
+    apis: impl Iterator<Item = &'a ServiceApi> + Clone,
+    jti: String,
+    lifetime_seconds: i64,
+    now: &DateTime,
+) -> Result<AccessTokenClaims, TokenRefusal> {
+    let id = invoker.id.as_str();
+    if request.security_id != id || request.client_id != id {
+        return Err(TokenRefusal::InvalidClient);
+    }
+    if request.grant_type != "client_credentials" {
+        return Err(TokenRefusal::UnsupportedGrantType);
+    }
+    let Some(expected) = &invoker.onboard_secret else {
+        return Err(TokenRefusal::UnauthorizedClient(
+            "this invoker was enrolled for APIs without Method 3 and has no Onboard_Secret"
+                .to_owned(),
+        ));
+    };
+    if request.secret.as_ref() != Some(expected) {
+        return Err(TokenRefusal::InvalidClient);
+    }
+    let context = context.ok_or_else(|| {
+        TokenRefusal::UnauthorizedClient(
+            "negotiate the security method first: PUT trustedInvokers".to_owned(),
+        )
+    })?;
+
+    let mut allowed: BTreeMap<AefId, Vec<String>> = BTreeMap::new();
+    for grant in granted(invoker, context, apis) {
+        if *grant.method == SecurityMethod::Oauth {
+            let names = allowed.entry(grant.entry.aef_id.clone()).or_default();
+            let name = &grant.api.description.api_name;
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+    }
+    let allowed = Scope {
+        grants: allowed.into_iter().collect(),
+    };
+    if allowed.grants.is_empty() {
+        return Err(TokenRefusal::UnauthorizedClient(
+            "no API of this invoker goes by Method 3 now: negotiate the security method again"
+                .to_owned(),
+        ));
+    }
+    let scope = match request.scope {
+        None => allowed,
+        Some(text) => narrowed(text, &allowed)?,
+    };
+    claims(
+        &invoker.id,
+        &scope,
+        context.generation,
+        jti,
+        lifetime_seconds,
+        now,
+    )
+}
+
+/// The scope asked for, when all of it is allowed.
+fn narrowed(text: &str, allowed: &Scope) -> Result<Scope, TokenRefusal> {
+    let wanted: Scope = text
+        .parse()
+        .map_err(|error| TokenRefusal::InvalidScope(format!("the scope is malformed: {error}")))?;
+    let beyond = wanted
+        .grants
+        .iter()
+        .any(|(aef_id, names)| names.iter().any(|name| !allowed.contains(aef_id, name)));
+    if beyond {
+        return Err(TokenRefusal::InvalidScope(
+            "the scope names an API or AEF that this invoker may not call by Method 3".to_owned(),
+        ));
+    }
+    Ok(wanted)
+}
+
+fn claims(
+    id: &ApiInvokerId,
+    scope: &Scope,
+    generation: u64,
+    jti: String,
+    lifetime_seconds: i64,
+    now: &DateTime,
+) -> Result<AccessTokenClaims, TokenRefusal> {
+    let issued = now.0.unix_timestamp();
+    Ok(AccessTokenClaims {
+        iss: id.to_string(),
+        sub: Some(id.to_string()),
+        aud: Some(
+            scope
+                .grants
+                .iter()
+                .map(|(aef, _)| aef.to_string())
+                .collect(),
+        ),
+        client_id: Some(id.to_string()),
+        scope: scope.to_string(),
+        iat: Some(issued),
+        nbf: Some(issued),
+        exp: issued.saturating_add(lifetime_seconds),
+        jti: Some(jti),
+        generation: Some(generation),
+        res_owner_id: None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,34 @@
+//! The rules of TS 23.222 clause 8 and TS 33.122 clause 6, one module per procedure.
+//!
+//! A procedure is a plain function: the request, the records it needs and the time go in; [`changes::Changes`] and a
+//! reply, or a [`refusal::Refusal`], come out. Nothing here reads a clock, draws a random number, waits, logs or
+//! talks to anyone.
+
+pub mod changes;
+pub mod refusal;
+pub mod state;
+
+pub mod onboarding;
+
+pub mod offboarding;
+
+pub mod registration;
+
+pub mod publication;
+
+pub mod discovery;
+
+pub mod security_method;
+
+pub mod authorization;
+
+pub mod authentication;
+
+pub mod revocation;
+
+pub mod events;
+
+pub mod invocation_log;
+
+#[cfg(test)]
+mod fixtures;

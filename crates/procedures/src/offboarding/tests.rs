@@ -1,0 +1,205 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    changes::{Key, Kind, Record},
+    fixtures::*,
+    state::{CredentialUse, InvocationLogEntry, RegisteredCredential, Role, ServiceApiName},
+};
+
+/// Whether records of a kind lie under an invoker's id.
+#[derive(PartialEq)]
+enum Owner {
+    /// They do, and go with it.
+    Invoker,
+    /// They are others' records, and stay.
+    Other,
+}
+
+/// One decision for each kind. A new kind does not compile until it is made here.
+fn owner(kind: Kind) -> Owner {
+    match kind {
+        Kind::Invoker | Kind::SecurityContext | Kind::Subscription | Kind::Notification => {
+            Owner::Invoker
+        }
+        // Kept until the credential expires, so that it does not onboard a second time (D-26).
+        Kind::CredentialUse => Owner::Other,
+        // Gone since the onboarding; one that is there admits somebody else.
+        Kind::RegisteredCredential => Owner::Other,
+        Kind::ProviderDomain | Kind::ProviderFunction | Kind::ServiceApi | Kind::ServiceApiName => {
+            Owner::Other
+        }
+        // The provider's record of what was done at its AEFs (TS 23.222 clause 8.19).
+        Kind::InvocationLog => Owner::Other,
+    }
+}
+
+/// A world with a record of every kind, those of invokers for each of some ids.
+fn world(ids: &[&str]) -> World {
+    let expires = "2026-02-01T00:00:00Z".parse::<DateTime>().unwrap();
+    let mut world = World::default()
+        .with(&CredentialUse {
+            id: digest(0xc0),
+            expires: expires.clone(),
+        })
+        .with(&RegisteredCredential {
+            token: digest(0x70),
+            expires,
+            reach: names(&["weather"]),
+        })
+        .with(&domain(&[]))
+        .with(&function("AEF", Role::Aef, 2))
+        .with(&api("API", "weather", &[profile("AEF", &[Oauth])]))
+        .with(&ServiceApiName {
+            domain_id: "DOM".into(),
+            api_name: "weather".to_owned(),
+            api_id: "API".into(),
+        });
+    for id in ids {
+        let own = subscription(id, Role::ApiInvoker, &["SERVICE_API_AVAILABLE"]);
+        world = world
+            .with(&invoker(id))
+            .with(&context(id, vec![entry("AEF", Some(Oauth))]))
+            .with(&own)
+            .with(&waiting(&own))
+            .with(&waiting(&own))
+            .with(&InvocationLogEntry {
+                aef_id: "AEF".into(),
+                api_invoker_id: (*id).into(),
+                log: wire(json!({
+                    "apiId": "API",
+                    "apiName": "weather",
+                    "apiVersion": "v1",
+                    "resourceName": "today",
+                    "protocol": "HTTP_1_1",
+                    "result": "200",
+                })),
+                received: now(),
+            });
+    }
+    world
+}
+
+/// TS 33.122 clause 6.8 step 3: the CCF deletes the profile and everything that authentication and authorization made.
+#[test]
+fn everything_under_the_id_goes_and_nothing_else() {
+    // The ids of the others begin like the one that goes, or end like it.
+    let before = world(&["INV1", "INV10", "INV", "XINV1"]);
+    let kinds: Vec<Kind> = before.keys().iter().map(|key| key.kind).collect();
+    for kind in Kind::ALL {
+        assert!(
+            kinds.contains(&kind),
+            "no record of kind {kind:?} to look at"
+        );
+    }
+
+    let mut after = before.clone();
+    let held = before.held::<Invoker>("INV1").unwrap();
+    after.commit(offboard(&held, [].iter(), &now())).unwrap();
+    let is_own = |key: &Key| {
+        owner(key.kind) == Owner::Invoker && (key.id == "INV1" || key.id.starts_with("INV1/"))
+    };
+    let expected: Vec<Key> = before
+        .keys()
+        .into_iter()
+        .filter(|key| !is_own(key))
+        .collect();
+    assert_eq!(after.keys(), expected);
+    assert_eq!(before.keys().len() - expected.len(), 5);
+}
+
+/// TS 33.122 clause 6.8 step 3: deletion is complete also for what arrives while it is decided, and nothing can be made for
+/// the invoker afterwards.
+#[test]
+fn what_arrives_meanwhile_goes_too() {
+    let mut world = world(&["INV1"]);
+    let held = world.held::<Invoker>("INV1").unwrap();
+    let changes = offboard(&held, [].iter(), &now());
+
+    let profile = [api("API", "weather", &[profile("AEF", &[Oauth])])];
+    let wanted = wire(json!({
+        "securityInfo": [{ "aefId": "AEF", "prefSecurityMethods": ["OAUTH"] }],
+        "notificationDestination": DESTINATION,
+    }));
+    let subscribe = |id: &str| {
+        let subscription = wire(json!({
+            "events": ["SERVICE_API_AVAILABLE"],
+            "notificationDestination": DESTINATION,
+        }));
+        let subscriber = events::Subscriber::Invoker(&held.record);
+        events::subscribe(subscriber, subscription, id.into(), 0)
+            .unwrap()
+            .0
+    };
+    world.commit(subscribe("SUB2")).unwrap();
+    world.commit(changes).unwrap();
+    assert_eq!(world.ids(Kind::Subscription), [] as [&str; 0]);
+
+    let late =
+        crate::security_method::negotiate(wanted, &held.record, None, profile.iter(), &[Oauth]);
+    let refused = Key::new(Kind::Invoker, "INV1");
+    assert_eq!(world.commit(late.unwrap().0), Err(refused.clone()));
+    assert_eq!(world.commit(subscribe("SUB3")), Err(refused));
+}
+
+/// TS 33.122 clause 6.8 step 3: the profile that is deleted is the one that was verified.
+#[test]
+fn an_invoker_is_offboarded_once() {
+    let mut world = world(&["INV1"]);
+    let held = world.held::<Invoker>("INV1").unwrap();
+    let changes = offboard(&held, [].iter(), &now());
+    assert_eq!(
+        changes.steps.first(),
+        Some(&deletion(Kind::Invoker, "INV1", Expect::At(REVISION)))
+    );
+    assert_eq!(world.commit(changes.clone()), Ok(()));
+    assert_eq!(world.commit(changes), Err(Key::new(Kind::Invoker, "INV1")));
+}
+
+/// TS 33.122 clause 6.8 step 7: the AEFs hear that the invoker is no longer valid; with Enhanced_event_report they are told
+/// which one (TS 29.222 clause 8.3.4.2.5). The invoker itself and other invokers do not.
+#[test]
+fn others_hear_of_it() {
+    let event = "API_INVOKER_OFFBOARDED";
+    let mut for_another = subscription("AEF3", Role::Aef, &[event]);
+    for_another.subscription.event_filters = Some(vec![wire(json!({ "apiInvokerIds": ["INV9"] }))]);
+    let subscriptions = [
+        subscription("AEF1", Role::Aef, &["SERVICE_API_UPDATE", event]),
+        plain(subscription("AEF2", Role::Aef, &[event])),
+        for_another,
+        subscription("AEF4", Role::Aef, &["API_INVOKER_ONBOARDED"]),
+        subscription("INV1", Role::ApiInvoker, &[event]),
+        subscription("INV2", Role::ApiInvoker, &[event]),
+        subscription("AMF", Role::Amf, &[event]),
+    ];
+    let changes = offboard(&versioned(invoker("INV1")), subscriptions.iter(), &now());
+    let told = |who: &str, detail: Value| (who.to_owned(), event.to_owned(), detail);
+    let detail = json!({ "apiInvokerIds": ["INV1"] });
+    assert_eq!(
+        notified(&changes),
+        [
+            told("AEF1", detail.clone()),
+            told("AEF2", Value::Null),
+            told("AMF", detail),
+        ]
+    );
+}
+
+/// TS 33.122 clause 6.8 step 7: what waits for the AEFs' acknowledgement outlives the invoker.
+#[test]
+fn the_event_waits_after_the_invoker_is_gone() {
+    let aef = subscription("AEF", Role::Aef, &["API_INVOKER_OFFBOARDED"]);
+    let own = subscription("INV1", Role::ApiInvoker, &["API_INVOKER_UPDATED"]);
+    let mut world = World::default()
+        .with(&invoker("INV1"))
+        .with(&aef)
+        .with(&own)
+        .with(&waiting(&own));
+    let held = world.held::<Invoker>("INV1").unwrap();
+    let changes = offboard(&held, [aef.clone(), own].iter(), &now());
+    world.commit(changes).unwrap();
+    let left = world.ids(Kind::Notification);
+    assert_eq!(left.len(), 1);
+    assert!(left[0].starts_with(&Notification::prefix("AEF", &aef.id)));
+    assert_eq!(world.ids(Kind::Subscription), [aef.record_id()]);
+}

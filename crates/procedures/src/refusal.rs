@@ -1,0 +1,190 @@
+//! Every way to say no. A rule says no with a [`Refusal`]; what it becomes on the wire is decided in one table at the edge.
+
+use std::fmt;
+
+/// A rule said no. The text tells the caller what to do next and repeats nothing secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    // Whoever enrols or registers must act.
+    /// No credential came with the request (TS 29.222 clause 5.5.2.2.2 note 4).
+    #[error("this request needs a credential: send it as `Authorization: Bearer <credential>`")]
+    CredentialMissing,
+    /// The credential does not verify. One answer for every cause, so that nothing can be guessed (R-6.1-16).
+    #[error("the credential is not valid here: ask the API provider or the operator for a new one")]
+    CredentialRefused,
+    /// The credential verifies but its time has passed or has not come (RFC 7519 sections 4.1.4 and 4.1.5).
+    #[error(
+        "the credential is outside its time of validity: ask for a new one, and check the clock of this machine"
+    )]
+    CredentialExpired,
+    /// The credential verifies but was used before (D-26).
+    #[error("the credential was used before; each one serves once: ask for a new one")]
+    CredentialUsed,
+
+    // Whoever calls must prove who it is.
+    /// The operation needs mutual TLS (TS 29.222 clause 10.2).
+    #[error(
+        "this operation needs mutual TLS: connect with the certificate that the CAPIF core function issued"
+    )]
+    CertificateRequired,
+    /// The certificate verifies but is not the current one of a known entity (P-25).
+    #[error(
+        "the certificate is not that of a currently known entity: it was offboarded, removed or replaced"
+    )]
+    CertificateUnknown,
+    /// The operation is for others.
+    #[error("this operation is for {expected}; the certificate presented is that of {presented}")]
+    RoleNotAllowed {
+        /// Who may call.
+        expected: String,
+        /// Who called.
+        presented: String,
+    },
+    /// An id in path, query or body is not that of the certificate (D-14). Said before anything is looked up.
+    #[error(
+        "the id in the {place} is not the one in the certificate: use the id that the CAPIF core function gave to the caller"
+    )]
+    NotTheCaller {
+        /// Where the id stood.
+        place: &'static str,
+    },
+
+    // Whoever wrote the request must mend it.
+    /// The request is not what the operation takes.
+    #[error("{reason}")]
+    Malformed {
+        /// The culprit, as a JSON pointer or parameter name.
+        pointer: String,
+        /// What is wrong.
+        reason: String,
+        /// Of which sort the mistake is.
+        fault: RequestFault,
+    },
+    /// A public key or request is unusable (TS 33.310 clause 6.1.1).
+    #[error("the public key is refused: {0}")]
+    PublicKey(String),
+    /// A member may not change (TS 29.222 clause 5.5.2.5.2).
+    #[error("`{member}` cannot be changed by this operation")]
+    ModificationNotAllowed {
+        /// The member.
+        member: String,
+    },
+    /// The resource is not there, or is somebody else's.
+    #[error("there is no such {what} for this caller")]
+    NotFound {
+        /// What was sought.
+        what: &'static str,
+    },
+
+    // A provider must mend what it publishes.
+    /// The domain publishes an API of this name already.
+    #[error("Already registered service with same api name")]
+    ApiNameTaken,
+    /// An AEF profile names an AEF of another domain, or none at all.
+    #[error(
+        "`{aef_id}` is not an AEF of this provider domain: register it first, or use the id given at registration"
+    )]
+    AefNotInDomain {
+        /// The id in question.
+        aef_id: String,
+    },
+    /// Neither interface nor profile names a security method (D-34).
+    #[error(
+        "AEF profile `{aef_id}` names no security method: set `securityMethods` on the profile or on every interface"
+    )]
+    NoSecurityMethod {
+        /// The profile.
+        aef_id: String,
+    },
+
+    // The invoker must enrol or negotiate first.
+    /// No API within the invoker's reach is exposed by that AEF.
+    #[error(
+        "no API that this invoker is enrolled for is exposed by AEF `{aef_id}`: discover the APIs first"
+    )]
+    AefOutOfReach {
+        /// The AEF.
+        aef_id: String,
+    },
+    /// A subscription asks for an event that the caller may not see.
+    #[error("event `{event}` is not available to this caller")]
+    EventNotAllowed {
+        /// The event.
+        event: String,
+    },
+    /// A bound was reached.
+    #[error("the limit of {limit} {what} is reached: remove one first")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// The bound.
+        limit: usize,
+    },
+}
+
+impl Refusal {
+    /// A mandatory member or parameter is missing.
+    pub fn missing(pointer: impl Into<String>) -> Self {
+        let pointer = pointer.into();
+        Self::Malformed {
+            reason: format!("`{pointer}` is missing"),
+            pointer,
+            fault: RequestFault::Missing,
+        }
+    }
+
+    /// A member or parameter has a value that cannot be.
+    pub fn incorrect(pointer: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Malformed {
+            pointer: pointer.into(),
+            reason: reason.into(),
+            fault: RequestFault::Incorrect,
+        }
+    }
+}
+
+/// The sort of a mistake in a request, after the causes of TS 29.500 table 5.2.7.2-1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestFault {
+    /// Not JSON, or not the shape of the type.
+    Format,
+    /// A mandatory member is missing.
+    Missing,
+    /// A member has a wrong value.
+    Incorrect,
+    /// A query parameter is missing or wrong.
+    Query,
+}
+
+/// Why no access token is issued: the codes of RFC 6749 section 5.2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenRefusal {
+    /// The request is malformed.
+    InvalidRequest(String),
+    /// Certificate, id and secret do not prove one and the same invoker (D-13, D-14).
+    InvalidClient,
+    /// The invoker may not use this grant.
+    UnauthorizedClient(String),
+    /// The grant type is not served.
+    UnsupportedGrantType,
+    /// The scope is malformed, or wider than what was granted.
+    InvalidScope(String),
+}
+
+impl fmt::Display for TokenRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidRequest(reason)
+            | Self::UnauthorizedClient(reason)
+            | Self::InvalidScope(reason) => f.write_str(reason),
+            Self::InvalidClient => f.write_str(
+                "certificate, client_id, path and client_secret must be those of one onboarded API invoker",
+            ),
+            Self::UnsupportedGrantType => {
+                f.write_str("only grant_type=client_credentials is served")
+            }
+        }
+    }
+}
+
+impl std::error::Error for TokenRefusal {}

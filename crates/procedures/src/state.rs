@@ -1,0 +1,456 @@
+//! The records that procedures decide on. Each is one JSON object in the store.
+
+use std::collections::BTreeSet;
+
+use capif_spec::{
+    common::{
+        AefId, ApiInvokerId, ApiProviderDomainId, ApiProviderFunctionId, DateTime, ServiceApiId,
+        SubscriptionId, SupportedFeatures, Uri,
+    },
+    events::{EventNotification, EventSubscription},
+    logging::Log,
+    publish_service::ServiceApiDescription,
+    security::SecurityInformation,
+};
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+
+use crate::changes::{Kind, Record};
+
+/// A SHA-256 digest, written as 64 hexadecimal digits. Comparison takes the same time wherever the difference lies.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Digest(String);
+
+impl Digest {
+    /// The digest with these octets.
+    #[must_use]
+    pub fn new(octets: [u8; 32]) -> Self {
+        Self(octets.iter().map(|octet| format!("{octet:02x}")).collect())
+    }
+
+    /// The hexadecimal digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq for Digest {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl Eq for Digest {}
+
+impl std::fmt::Debug for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::fmt::Display for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A public key that passed the checks of form, strength and, for a request, possession (TS 33.122 clause 6.1 step 4).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicKey {
+    /// The SubjectPublicKeyInfo as DER.
+    pub spki: Vec<u8>,
+    /// SHA-256 of the SubjectPublicKeyInfo.
+    pub digest: Digest,
+}
+
+/// What a procedure allows the certificate authority to sign. Only procedures make one, so that no certificate is
+/// issued without a decision (TS 33.122 clause 6.1 step 6).
+#[derive(Clone, Debug)]
+pub struct CertificateOrder {
+    id: String,
+    role: Role,
+    public_key: PublicKey,
+    hosts: Vec<String>,
+}
+
+impl CertificateOrder {
+    pub(crate) fn new(id: &str, role: Role, public_key: PublicKey, hosts: Vec<String>) -> Self {
+        Self {
+            id: id.to_owned(),
+            role,
+            public_key,
+            hosts,
+        }
+    }
+
+    /// The id that becomes the common name (TS 29.222 table 8.4.4.2.5-1).
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The role that becomes the organizational unit.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The key to certify.
+    #[must_use]
+    pub fn public_key(&self) -> &PublicKey {
+        &self.public_key
+    }
+
+    /// Host names and addresses of a function that also serves; empty for those that only call.
+    #[must_use]
+    pub fn hosts(&self) -> &[String] {
+        &self.hosts
+    }
+}
+
+/// The part that a certified entity plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Role {
+    /// API invoker.
+    #[serde(rename = "API_INVOKER")]
+    ApiInvoker,
+    /// API exposing function.
+    #[serde(rename = "AEF")]
+    Aef,
+    /// API publishing function.
+    #[serde(rename = "APF")]
+    Apf,
+    /// API management function.
+    #[serde(rename = "AMF")]
+    Amf,
+    /// CAPIF core function.
+    #[serde(rename = "CCF")]
+    Ccf,
+}
+
+impl Role {
+    /// The word that stands for the role in certificates.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ApiInvoker => "API_INVOKER",
+            Self::Aef => "AEF",
+            Self::Apf => "APF",
+            Self::Amf => "AMF",
+            Self::Ccf => "CCF",
+        }
+    }
+}
+
+/// The certificate that an entity uses now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// The chain as PEM, own certificate first, trust anchor left out.
+    pub pem: String,
+    /// SHA-256 of the own certificate: the whole of it identifies the caller, never its name alone (P-25).
+    pub fingerprint: Digest,
+    /// SHA-256 of the certified key.
+    pub public_key: Digest,
+    /// When it ends.
+    pub not_after: DateTime,
+}
+
+/// Which service APIs an enrolment reaches.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ApiReach {
+    /// Only APIs of this provider domain; all domains if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<ApiProviderDomainId>,
+    /// Only APIs of these names; all names if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_names: Option<BTreeSet<String>>,
+}
+
+impl ApiReach {
+    /// Whether an API lies within reach.
+    #[must_use]
+    pub fn includes(&self, api: &ServiceApi) -> bool {
+        self.domain
+            .as_ref()
+            .is_none_or(|domain| *domain == api.domain_id)
+            && self
+                .api_names
+                .as_ref()
+                .is_none_or(|names| names.contains(&api.description.api_name))
+    }
+}
+
+/// A single-use credential that has been used (D-26).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CredentialUse {
+    /// Digest of issuer and `jti`, or of the whole token.
+    pub id: Digest,
+    /// From when on the credential is refused for its age, and this record is needless.
+    pub expires: DateTime,
+}
+
+impl Record for CredentialUse {
+    const KIND: Kind = Kind::CredentialUse;
+    fn record_id(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+/// An onboarding credential that a provider handed over in advance, by its digest alone (TS 33.122 clause 6.1 step 2).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RegisteredCredential {
+    /// SHA-256 of the token as the invoker will present it.
+    pub token: Digest,
+    /// Until when it may be used.
+    pub expires: DateTime,
+    /// What the invoker may reach.
+    pub reach: ApiReach,
+}
+
+impl Record for RegisteredCredential {
+    const KIND: Kind = Kind::RegisteredCredential;
+    fn record_id(&self) -> String {
+        self.token.to_string()
+    }
+}
+
+/// The profile of an onboarded API invoker (TS 23.222 clause 8.1).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Invoker {
+    /// The id that the CCF gave.
+    pub id: ApiInvokerId,
+    /// The public key in the text that the invoker sent.
+    pub public_key_text: String,
+    /// The certificate in use.
+    pub certificate: Certificate,
+    /// SHA-256 of the Onboard_Secret, when one was given (TS 33.122 clause 6.1 step 6).
+    pub onboard_secret: Option<Digest>,
+    /// Where the invoker takes notifications.
+    pub notification_destination: Uri,
+    /// What the invoker says of itself.
+    pub information: Option<String>,
+    /// What it may reach.
+    pub reach: ApiReach,
+    /// The features agreed on.
+    pub features: SupportedFeatures,
+    /// When it was onboarded.
+    pub onboarded: DateTime,
+    /// Who vouched for it: the issuer of its credential.
+    pub issuer: String,
+}
+
+impl Record for Invoker {
+    const KIND: Kind = Kind::Invoker;
+    fn record_id(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+/// A registered API provider domain (TS 23.222 clause 8.28).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProviderDomain {
+    /// The id that the CCF gave.
+    pub id: ApiProviderDomainId,
+    /// The name under which the operator admitted it.
+    pub name: String,
+    /// What the provider says of its domain.
+    pub information: Option<String>,
+    /// Its functions in the order of the request.
+    pub functions: Vec<ApiProviderFunctionId>,
+    /// The features agreed on.
+    pub features: SupportedFeatures,
+    /// When it was registered.
+    pub registered: DateTime,
+}
+
+impl Record for ProviderDomain {
+    const KIND: Kind = Kind::ProviderDomain;
+    fn record_id(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+/// One function of a provider domain.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProviderFunction {
+    /// The id that the CCF gave.
+    pub id: ApiProviderFunctionId,
+    /// The domain it belongs to.
+    pub domain_id: ApiProviderDomainId,
+    /// AEF, APF or AMF.
+    pub role: Role,
+    /// The public key in the text that the provider sent.
+    pub public_key_text: String,
+    /// The certificate in use.
+    pub certificate: Certificate,
+    /// What the provider says of the function.
+    pub information: Option<String>,
+    /// Host names and addresses where it serves.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+}
+
+impl Record for ProviderFunction {
+    const KIND: Kind = Kind::ProviderFunction;
+    fn record_id(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+/// A published service API (TS 23.222 clause 8.3).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceApi {
+    /// The id that the CCF gave.
+    pub id: ServiceApiId,
+    /// The APF that published it.
+    pub apf_id: ApiProviderFunctionId,
+    /// The domain of that APF.
+    pub domain_id: ApiProviderDomainId,
+    /// The description as published, the id included.
+    pub description: ServiceApiDescription,
+}
+
+impl Record for ServiceApi {
+    const KIND: Kind = Kind::ServiceApi;
+    fn record_id(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+/// The claim of an API on its name within a domain.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceApiName {
+    /// The domain.
+    pub domain_id: ApiProviderDomainId,
+    /// The name.
+    pub api_name: String,
+    /// Who holds it.
+    pub api_id: ServiceApiId,
+}
+
+impl Record for ServiceApiName {
+    const KIND: Kind = Kind::ServiceApiName;
+    fn record_id(&self) -> String {
+        format!("{}/{}", self.domain_id, self.api_name)
+    }
+}
+
+/// One negotiated entry of a security context (TS 29.222 clause 8.5.4.2.3).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SecurityEntry {
+    /// The AEF it is about.
+    pub aef_id: AefId,
+    /// The one API it is about; every API of that AEF within the invoker's reach if absent.
+    pub api_id: Option<ServiceApiId>,
+    /// The entry as it was answered, with the selected method.
+    pub information: SecurityInformation,
+}
+
+/// What an API invoker and the CCF agreed on for CAPIF-2/2e (TS 33.122 clause 6.3).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SecurityContext {
+    /// The invoker.
+    pub invoker_id: ApiInvokerId,
+    /// What was negotiated, in the order of the request.
+    pub entries: Vec<SecurityEntry>,
+    /// Where the invoker wants to hear of a revocation.
+    pub notification_destination: Uri,
+    /// The features agreed on.
+    pub features: SupportedFeatures,
+    /// Grows when authorization is taken away; tokens of an earlier number are dead.
+    pub generation: u64,
+}
+
+impl Record for SecurityContext {
+    const KIND: Kind = Kind::SecurityContext;
+    fn record_id(&self) -> String {
+        self.invoker_id.to_string()
+    }
+}
+
+/// An event subscription (TS 23.222 clause 8.8).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Subscription {
+    /// The id that the CCF gave.
+    pub id: SubscriptionId,
+    /// Who subscribed: an API invoker or a provider function.
+    pub subscriber: String,
+    /// The part that the subscriber plays.
+    pub role: Role,
+    /// What the subscriber may hear of: events about other APIs do not concern it.
+    pub reach: ApiReach,
+    /// What was subscribed to, with the features agreed on.
+    pub subscription: EventSubscription,
+}
+
+impl Subscription {
+    /// The beginning of the ids of everything that belongs to a subscriber.
+    #[must_use]
+    pub fn prefix(subscriber: &str) -> String {
+        format!("{subscriber}/")
+    }
+}
+
+impl Record for Subscription {
+    const KIND: Kind = Kind::Subscription;
+    fn record_id(&self) -> String {
+        format!("{}/{}", self.subscriber, self.id)
+    }
+}
+
+/// A notification on its way: removed by its acknowledgement alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Notification {
+    /// Who hears it.
+    pub subscriber: String,
+    /// What is sent.
+    pub notification: EventNotification,
+    /// When it was raised.
+    pub raised: DateTime,
+}
+
+impl Notification {
+    /// The beginning of the ids of the notifications of one subscription.
+    #[must_use]
+    pub fn prefix(subscriber: &str, subscription: &SubscriptionId) -> String {
+        format!("{subscriber}/{subscription}/")
+    }
+}
+
+impl Record for Notification {
+    const KIND: Kind = Kind::Notification;
+    fn record_id(&self) -> String {
+        // Notifications are appended: the commit completes this with the sequence.
+        Self::prefix(&self.subscriber, &self.notification.subscription_id)
+    }
+}
+
+/// One invocation as an AEF reported it (TS 23.222 clause 8.19).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InvocationLogEntry {
+    /// Who exposed the API.
+    pub aef_id: AefId,
+    /// Who called.
+    pub api_invoker_id: ApiInvokerId,
+    /// The call.
+    pub log: Log,
+    /// When the report came in.
+    pub received: DateTime,
+}
+
+impl InvocationLogEntry {
+    /// The beginning of the ids of the entries of one AEF.
+    #[must_use]
+    pub fn prefix(aef_id: &AefId) -> String {
+        format!("{aef_id}/")
+    }
+}
+
+impl Record for InvocationLogEntry {
+    const KIND: Kind = Kind::InvocationLog;
+    fn record_id(&self) -> String {
+        Self::prefix(&self.aef_id)
+    }
+}
