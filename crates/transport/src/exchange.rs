@@ -1,0 +1,225 @@
+//! One request and its answer, between the HTTP library and the handler.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Version};
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+
+use crate::body::{Body, BoxError, Paced, boxed, full};
+use crate::connections::{Connection, Stage};
+use crate::server::{Handler, Limits};
+
+/// Largest piece that is handed to the HTTP library at once; the next one shows that the client still reads.
+const PIECE_BYTES_MAX: usize = 64 * 1024;
+
+/// Answers the requests of one connection.
+pub(crate) struct Exchanges<H> {
+    pub(crate) handler: Arc<H>,
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) limits: Arc<Limits>,
+}
+
+impl<H> Clone for Exchanges<H> {
+    fn clone(&self) -> Self {
+        Self {
+            handler: Arc::clone(&self.handler),
+            connection: Arc::clone(&self.connection),
+            limits: Arc::clone(&self.limits),
+        }
+    }
+}
+
+impl<H: Handler> Exchanges<H> {
+    pub(crate) fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<Answer>, Infallible>> + Send + use<H> {
+        let Self {
+            handler,
+            connection,
+            limits,
+        } = self.clone();
+        // Counted from the moment the head is complete, not from the first poll of this future.
+        let refusal = refusal(&request, &connection, &limits);
+        let turn = Turn::new(Arc::clone(&connection));
+        async move {
+            let http1 = request.version() <= Version::HTTP_11;
+            let mut response = match refusal {
+                Some(status) => problem(status),
+                None => {
+                    let request = request.map(|body| paced(body, &limits));
+                    handled(&*handler, request, &connection).await
+                }
+            };
+            // HTTP/2 has no such header and sends GOAWAY.
+            if http1 && connection.stage() > Stage::Open {
+                response
+                    .headers_mut()
+                    .insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response.map(|inner| Answer::new(inner, turn)))
+        }
+    }
+}
+
+fn paced(body: Incoming, limits: &Limits) -> Body {
+    boxed(Paced::new(
+        body,
+        limits.body_stall,
+        limits.body_bytes_per_second_min,
+    ))
+}
+
+/// What no handler needs to see.
+fn refusal(
+    request: &Request<Incoming>,
+    connection: &Connection,
+    limits: &Limits,
+) -> Option<StatusCode> {
+    if connection.is_closing() {
+        return Some(StatusCode::SERVICE_UNAVAILABLE);
+    }
+    if request.headers().len() > limits.headers_max {
+        return Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    }
+    // Nothing is tunnelled through this server.
+    if request.method() == Method::CONNECT {
+        return Some(StatusCode::NOT_IMPLEMENTED);
+    }
+    None
+}
+
+/// Runs the handler; its panic ends this request only.
+async fn handled(
+    handler: &impl Handler,
+    request: Request<Body>,
+    connection: &Arc<Connection>,
+) -> Response<Body> {
+    let handling = async { handler.handle(request, Arc::clone(connection)).await };
+    match AssertUnwindSafe(handling).catch_unwind().await {
+        Ok(response) => response,
+        Err(_payload) => {
+            // The payload may quote what the client sent, so it is not logged.
+            tracing::error!(connection = connection.id, "a request handler panicked");
+            problem(StatusCode::INTERNAL_SERVER_ERROR)
+        }
+    }
+}
+
+/// A problem report as TS 29.122 clause 5.2.6 has them.
+fn problem(status: StatusCode) -> Response<Body> {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let json = format!(r#"{{"title":"{title}","status":{}}}"#, status.as_u16());
+    let mut response = Response::new(full(json));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
+    response
+}
+
+/// Counts a request as running, and whose turn it is, until it is dropped.
+struct Turn {
+    connection: Arc<Connection>,
+    ours: bool,
+}
+
+impl Turn {
+    fn new(connection: Arc<Connection>) -> Self {
+        connection.activity().begin();
+        Self {
+            connection,
+            ours: true,
+        }
+    }
+
+    fn ours(&mut self) {
+        if !self.ours {
+            self.connection.activity().take();
+            self.ours = true;
+        }
+    }
+
+    fn clients(&mut self) {
+        if self.ours {
+            self.connection.activity().give();
+            self.ours = false;
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.clients();
+        self.connection.activity().end();
+    }
+}
+
+/// A response body that notes when the client takes another piece.
+pub(crate) struct Answer {
+    inner: Body,
+    rest: Bytes,
+    turn: Turn,
+}
+
+impl Answer {
+    fn new(inner: Body, turn: Turn) -> Self {
+        Self {
+            inner,
+            rest: Bytes::new(),
+            turn,
+        }
+    }
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        this.turn.ours();
+        if this.rest.is_empty() {
+            let frame = match Pin::new(&mut this.inner).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => frame,
+                other => return other,
+            };
+            match frame.into_data() {
+                Ok(data) => this.rest = data,
+                Err(trailers) => {
+                    this.turn.clients();
+                    return Poll::Ready(Some(Ok(trailers)));
+                }
+            }
+        }
+        let piece = this.rest.split_to(this.rest.len().min(PIECE_BYTES_MAX));
+        this.turn.clients();
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let held = u64::try_from(self.rest.len()).unwrap_or(u64::MAX);
+        let inner = self.inner.size_hint();
+        let mut hint = SizeHint::new();
+        if let Some(upper) = inner.upper().and_then(|upper| upper.checked_add(held)) {
+            hint.set_upper(upper);
+        }
+        hint.set_lower(inner.lower().saturating_add(held));
+        hint
+    }
+}

@@ -1,0 +1,168 @@
+//! What one end shows of itself, and whom it believes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::RootCertStore;
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::peer::Fingerprint;
+use crate::profile;
+
+/// A certificate chain and the private key of its leaf.
+#[derive(Clone)]
+pub struct Identity(Arc<CertifiedKey>);
+
+impl Identity {
+    /// Reads a chain, leaf first, and the leaf's private key; both must belong together.
+    pub fn from_pem(
+        chain_pem: impl AsRef<[u8]>,
+        key_pem: impl AsRef<[u8]>,
+    ) -> Result<Self, TlsError> {
+        let chain = certificates(chain_pem.as_ref())?;
+        let key = PrivateKeyDer::from_pem_slice(key_pem.as_ref()).map_err(|_| TlsError::Key)?;
+        let certified = CertifiedKey::from_der(chain, key, &profile::provider()).map_err(
+            |error| match error {
+                rustls::Error::InconsistentKeys(_) => TlsError::KeyMismatch,
+                rustls::Error::InvalidCertificate(_) => TlsError::Certificate,
+                _ => TlsError::Key,
+            },
+        )?;
+        Ok(Self(Arc::new(certified)))
+    }
+
+    /// The SHA-256 of the leaf.
+    pub fn fingerprint(&self) -> Fingerprint {
+        // Holds because from_pem refuses an empty chain; the digest of nothing would identify nobody.
+        Fingerprint::of(self.0.cert.first().map_or(&[], |leaf| leaf.as_ref()))
+    }
+
+    /// The chain, leaf first, as PEM.
+    pub fn chain_pem(&self) -> String {
+        to_pem(&self.0.cert)
+    }
+
+    pub(crate) fn certified(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("leaf", &self.fingerprint())
+            .field("key", &"[redacted]")
+            .finish()
+    }
+}
+
+/// Certificates of authorities whose word is taken; never empty.
+#[derive(Clone)]
+pub struct Anchors(Arc<Vec<CertificateDer<'static>>>);
+
+impl Anchors {
+    /// Reads one or more certificates.
+    pub fn from_pem(pem: &str) -> Result<Self, TlsError> {
+        Self::from_pems([pem])
+    }
+
+    /// Reads the certificates of several texts.
+    pub fn from_pems<P: AsRef<str>>(pems: impl IntoIterator<Item = P>) -> Result<Self, TlsError> {
+        let mut all = Vec::new();
+        for pem in pems {
+            all.extend(certificates(pem.as_ref().as_bytes())?);
+        }
+        Self::from_der(all)
+    }
+
+    /// The anchors of the operating system.
+    pub fn native() -> Result<Self, TlsError> {
+        Self::from_der(rustls_native_certs::load_native_certs().certs)
+    }
+
+    pub(crate) fn from_der(certificates: Vec<CertificateDer<'static>>) -> Result<Self, TlsError> {
+        if certificates.is_empty() {
+            return Err(TlsError::NoCertificate);
+        }
+        let anchors = Self(Arc::new(certificates));
+        anchors.store()?;
+        Ok(anchors)
+    }
+
+    /// The certificates as PEM.
+    pub fn pem(&self) -> String {
+        to_pem(&self.0)
+    }
+
+    /// The SHA-256 of each certificate.
+    pub fn fingerprints(&self) -> Vec<Fingerprint> {
+        self.0
+            .iter()
+            .map(|certificate| Fingerprint::of(certificate))
+            .collect()
+    }
+
+    pub(crate) fn store(&self) -> Result<Arc<RootCertStore>, TlsError> {
+        let mut store = RootCertStore::empty();
+        for certificate in self.0.iter() {
+            store
+                .add(certificate.clone())
+                .map_err(|_| TlsError::Certificate)?;
+        }
+        Ok(Arc::new(store))
+    }
+}
+
+impl fmt::Debug for Anchors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Anchors")
+            .field(&self.fingerprints())
+            .finish()
+    }
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|_| TlsError::Certificate)?;
+    if certificates.is_empty() {
+        return Err(TlsError::NoCertificate);
+    }
+    Ok(certificates)
+}
+
+fn to_pem(certificates: &[CertificateDer<'static>]) -> String {
+    let unix_lines = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+    certificates
+        .iter()
+        .map(|certificate| {
+            let block = pem::Pem::new("CERTIFICATE", certificate.as_ref());
+            pem::encode_config(&block, unix_lines)
+        })
+        .collect()
+}
+
+/// Why keys, certificates or anchors cannot be used.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A certificate is not readable, or cannot serve as what it was given for.
+    #[error("a certificate is malformed or unfit")]
+    Certificate,
+    /// Nothing to change: the acceptor was told to ask for no client certificates.
+    #[error("this acceptor asks for no client certificates")]
+    ClientCertificatesUnused,
+    /// The private key is not readable or of an unknown kind.
+    #[error("the private key is malformed or of an unsupported kind")]
+    Key,
+    /// The private key is not the one of the first certificate.
+    #[error("the private key does not belong to the first certificate")]
+    KeyMismatch,
+    /// The text holds no certificate.
+    #[error("no certificate found")]
+    NoCertificate,
+    /// The TLS library refused the configuration.
+    #[error("the TLS configuration was refused: {0}")]
+    Configuration(String),
+}

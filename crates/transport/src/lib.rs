@@ -1,0 +1,44 @@
+//! TLS and HTTP for CAPIF: who is at the other end, and bytes to and from them.
+//!
+//! Nothing here knows an API or a rule of CAPIF. A [`Server`] hands every request to a [`Handler`] together with what
+//! the handshake proved about the caller ([`Peer`]); a [`Client`] sends requests and believes only its [`Anchors`].
+//! This is the only crate that names a TLS library.
+//!
+//! What is deliberately absent: session tickets, resumption, early data, renegotiation, compression, upgrades inside
+//! HTTP/1.1, redirects, and any state of the whole process. Each configuration names its own provider and its [`Clock`].
+
+mod clock;
+pub use clock::{Clock, ManualClock, SharedClock, SystemClock};
+
+mod identity;
+pub use identity::{Anchors, Identity, TlsError};
+
+mod peer;
+pub use peer::{Fingerprint, Peer, PeerCertificate};
+
+mod profile;
+
+mod acceptor;
+pub use acceptor::{Acceptor, ClientCertificates, ServerTls};
+
+mod body;
+pub use body::{Body, BodyError, BoxError, boxed, collect, empty, full};
+
+mod connections;
+pub use connections::{Closing, Connection, Connections};
+
+mod server;
+pub use server::{Handler, Limits, Server, listen};
+
+mod exchange;
+mod serving;
+mod unix;
+mod watched;
+
+mod connector;
+pub use connector::{Client, ClientError, ClientLimits, ClientTls, Expected};
+
+mod dial;
+
+mod anchor;
+pub use anchor::anchor_by_fingerprint;

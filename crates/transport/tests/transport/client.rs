@@ -1,0 +1,123 @@
+//! The client's limits and its pool.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use capif_transport::{
+    Body, Client, ClientError, ClientLimits, ClientTls, Closing, Limits, Server, full,
+};
+use http::Response;
+
+use crate::support::{Answers, Site, clock, get, text, whoami, within};
+
+fn plain_client(limits: ClientLimits) -> Client {
+    let tls = ClientTls {
+        anchors: None,
+        identity: None,
+        clock: clock(),
+    };
+    Client::new(tls, limits).unwrap()
+}
+
+#[tokio::test]
+async fn connections_are_reused_and_replaced() {
+    let site = Site::new(whoami());
+    let client = site.client(None);
+    for _ in 0..3 {
+        let answer = within(client.request(get(site.url("/")))).await.unwrap();
+        assert_eq!(text(answer).await, "HTTP/2.0 1 nobody");
+    }
+    assert_eq!(
+        site.server
+            .connections()
+            .close(|_| true, Closing::AfterResponses),
+        1
+    );
+    while !site.server.connections().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let answer = within(client.request(get(site.url("/")))).await.unwrap();
+    assert_eq!(text(answer).await, "HTTP/2.0 2 nobody");
+}
+
+#[tokio::test]
+async fn plain_only_where_allowed() {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let server = Server::bind_plain(any, Limits::default(), whoami()).unwrap();
+    let url = format!("http://{}/", server.local_addr());
+    let allowed = ClientLimits {
+        plain: true,
+        ..ClientLimits::default()
+    };
+    let answer = within(plain_client(allowed.clone()).request(get(&url)))
+        .await
+        .unwrap();
+    assert_eq!(text(answer).await, "HTTP/1.1 1 nobody");
+
+    let refused = within(plain_client(ClientLimits::default()).request(get(&url))).await;
+    assert!(
+        matches!(refused, Err(ClientError::Request(_))),
+        "{refused:?}"
+    );
+    let no_anchors = plain_client(allowed.clone());
+    for url in ["https://localhost:1/", "ftp://localhost/", "/relative", "*"] {
+        let refused = within(no_anchors.request(get(url))).await;
+        assert!(
+            matches!(refused, Err(ClientError::Request(_))),
+            "{url}: {refused:?}"
+        );
+    }
+    drop(server);
+    let refused = within(plain_client(allowed).request(get(&url))).await;
+    assert!(
+        matches!(refused, Err(ClientError::Connect(_))),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn answers_and_handshakes_have_a_deadline() {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let never = Answers(|_, _| std::future::pending::<Response<Body>>());
+    let server = Server::bind_plain(any, Limits::default(), never).unwrap();
+    let limits = ClientLimits {
+        connect: Duration::from_millis(50),
+        response_head: Duration::from_millis(100),
+        plain: true,
+        ..ClientLimits::default()
+    };
+    let url = format!("http://{}/", server.local_addr());
+    let late = within(plain_client(limits.clone()).request(get(&url))).await;
+    assert!(matches!(late, Err(ClientError::TimedOut)), "{late:?}");
+
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let site = Site::new(whoami());
+    let tls = ClientTls {
+        anchors: Some(site.authority.anchors()),
+        identity: None,
+        clock: site.clock.clone(),
+    };
+    let limits = ClientLimits {
+        response_head: Duration::from_secs(60),
+        ..limits
+    };
+    let client = Client::new(tls, limits).unwrap();
+    let url = format!("https://{}/", silent.local_addr().unwrap());
+    let late = within(client.request(get(&url))).await;
+    assert!(matches!(late, Err(ClientError::TimedOut)), "{late:?}");
+}
+
+#[tokio::test]
+async fn large_bodies_pass_unchanged_in_both_directions() {
+    let echo = Answers(async |request: http::Request<Body>, _: std::sync::Arc<_>| {
+        Response::new(request.into_body())
+    });
+    let site = Site::new(echo);
+    let bytes: Vec<u8> = (0..1_000_000_u32).map(|n| n.to_le_bytes()[1]).collect();
+    let mut request = get(site.url("/"));
+    *request.method_mut() = http::Method::POST;
+    *request.body_mut() = full(bytes.clone());
+    let answer = within(site.client(None).request(request)).await.unwrap();
+    let back = capif_transport::collect(answer.into_body(), 2_000_000, crate::support::PATIENCE);
+    assert!(back.await.unwrap() == bytes);
+}

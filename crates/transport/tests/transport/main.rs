@@ -1,0 +1,17 @@
+//! Both ends over real sockets on loopback, with certificates made in memory.
+
+#[cfg(test)]
+mod support;
+
+#[cfg(test)]
+mod anchor;
+#[cfg(test)]
+mod client;
+#[cfg(test)]
+mod closing;
+#[cfg(test)]
+mod handshake;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod unix;
