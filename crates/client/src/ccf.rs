@@ -1,0 +1,459 @@
+//! Requests to the CAPIF core function: bounded, typed, and with every refusal turned into an [`Error`].
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use capif_spec::common::{AefId, ProblemDetails, Redacted};
+use capif_transport::{
+    Anchors, BodyError, Client, ClientError, ClientLimits, ClientTls, Expected, Identity,
+    SharedClock, collect, full,
+};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Serialize, de::DeserializeOwned};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::{address::Address, error::Error};
+
+/// How long fetching a root certificate may take.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What to do when an answer of the CAPIF core function did not arrive: nothing that is asked of it suffers from being
+/// asked twice (P-08).
+pub(crate) const REPEATABLE: &str = "repeat it, which does no harm";
+
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+const JSON: &str = "application/json";
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// What may stand unchanged in a path segment or a query value (RFC 3986 section 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// A value as one segment of a path, or as the value of a query parameter.
+pub(crate) fn encoded(value: &str) -> String {
+    utf8_percent_encode(value, RESERVED).to_string()
+}
+
+/// A CAPIF core function, seen by one of its clients.
+#[derive(Clone)]
+pub(crate) struct Ccf {
+    client: Client,
+    address: Address,
+}
+
+/// A request that is about to be sent.
+pub(crate) struct Call<'a> {
+    operation: &'static str,
+    method: Method,
+    path: String,
+    content: Option<(&'static str, Zeroizing<Vec<u8>>)>,
+    bearer: Option<&'a Redacted>,
+    advice: fn(StatusCode) -> &'static str,
+}
+
+/// An answer of status 2xx, erased from memory on drop since it may hold a secret.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    operation: &'static str,
+    address: Address,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Ccf {
+    /// Reaches a CAPIF core function that proves itself by `anchors`; the caller proves itself by `identity`, except
+    /// where a credential takes its place (TS 29.222 clause 10.2).
+    pub(crate) fn new(
+        address: Address,
+        anchors: Anchors,
+        identity: Option<Identity>,
+        clock: SharedClock,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            client: ccf_client(anchors, identity, clock)?,
+            address,
+        })
+    }
+
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Sends a request and waits for the whole answer.
+    pub(crate) async fn send(&self, call: Call<'_>) -> Result<Answer, Error> {
+        let Call {
+            operation,
+            method,
+            path,
+            content,
+            bearer,
+            advice,
+        } = call;
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("https://{}{path}", self.address))
+            .header(header::ACCEPT, "application/json, application/problem+json");
+        if let Some(credential) = bearer {
+            let text = Zeroizing::new(format!("Bearer {}", credential.expose()));
+            let mut value = HeaderValue::from_str(&text).map_err(|_| Error::Malformed {
+                what: "credential",
+                reason: "it holds characters that cannot be sent".to_owned(),
+            })?;
+            value.set_sensitive(true);
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        let body = match content {
+            Some((media_type, octets)) => {
+                request = request.header(header::CONTENT_TYPE, media_type);
+                full(Bytes::from_owner(octets))
+            }
+            None => capif_transport::empty(),
+        };
+        let request = request
+            .body(body)
+            .map_err(|error| Error::Usage(format!("the request cannot be formed: {error}")))?;
+
+        let response = self
+            .client
+            .request(request)
+            .await
+            .map_err(|error| failure(operation, &self.address, REPEATABLE, error))?;
+        let (head, body) = response.into_parts();
+        let body = collect(body, ANSWER_BYTES_MAX, ANSWER_TIMEOUT)
+            .await
+            .map_err(|error| body_failure(operation, &self.address, REPEATABLE, error))?;
+        let answer = Answer {
+            status: head.status,
+            operation,
+            address: self.address.clone(),
+            headers: head.headers,
+            body,
+        };
+        tracing::debug!(
+            operation,
+            ccf = %self.address,
+            status = answer.status.as_u16(),
+            "CAPIF core function answered"
+        );
+        if answer.status.is_success() {
+            Ok(answer)
+        } else {
+            Err(answer.refusal(advice(head.status)))
+        }
+    }
+}
+
+impl<'a> Call<'a> {
+    /// `operation` names what is done, for messages: "the onboarding", "discovery" …
+    pub(crate) fn new(operation: &'static str, method: Method, path: String) -> Self {
+        Self {
+            operation,
+            method,
+            path,
+            content: None,
+            bearer: None,
+            advice: general_advice,
+        }
+    }
+
+    pub(crate) fn get(operation: &'static str, path: String) -> Self {
+        Self::new(operation, Method::GET, path)
+    }
+
+    pub(crate) fn json<T: Serialize>(mut self, content: &T) -> Result<Self, Error> {
+        let octets = serde_json::to_vec(content)
+            .map(Zeroizing::new)
+            .map_err(|_| Error::Usage("the request cannot be written as JSON".to_owned()))?;
+        self.content = Some((JSON, octets));
+        Ok(self)
+    }
+
+    pub(crate) fn form(mut self, content: Zeroizing<String>) -> Self {
+        let octets = Zeroizing::new(content.as_bytes().to_vec());
+        self.content = Some((FORM, octets));
+        self
+    }
+
+    pub(crate) fn bearer(mut self, credential: &'a Redacted) -> Self {
+        self.bearer = Some(credential);
+        self
+    }
+
+    /// What to tell the user when the CAPIF core function refuses.
+    pub(crate) fn advice(mut self, advice: fn(StatusCode) -> &'static str) -> Self {
+        self.advice = advice;
+        self
+    }
+}
+
+impl Answer {
+    /// The body as what the operation answers with.
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        capif_spec::json::from_slice(&self.body).map_err(|error| self.unusable(error.to_string()))
+    }
+
+    /// Whether there is a body at all.
+    pub(crate) fn has_body(&self) -> bool {
+        !self.body.is_empty()
+    }
+
+    /// The last segment of the `Location` header: the id of what was made. Nothing else of that header is used, so that
+    /// it cannot lead elsewhere.
+    pub(crate) fn created_id(&self) -> Option<String> {
+        let location = self.headers.get(header::LOCATION)?.to_str().ok()?;
+        let path = location.split(['?', '#']).next()?;
+        let id = path.trim_end_matches('/').rsplit('/').next()?;
+        let id = percent_encoding::percent_decode_str(id)
+            .decode_utf8()
+            .ok()?;
+        is_id(&id).then(|| id.into_owned())
+    }
+
+    pub(crate) fn unusable(&self, reason: impl Into<String>) -> Error {
+        Error::BadAnswer {
+            operation: self.operation,
+            address: self.address.to_string(),
+            reason: reason.into(),
+        }
+    }
+
+    fn refusal(&self, advice: &'static str) -> Error {
+        // The token endpoint has an error type of its own (TS 29.222 clause 8.5.4.2.9).
+        if self.operation == crate::token::OPERATION
+            && let Ok(error) = capif_spec::json::from_slice(&self.body)
+        {
+            return Error::TokenRefused {
+                status: self.status,
+                error: Box::new(error),
+            };
+        }
+        let mut problem: ProblemDetails =
+            capif_spec::json::from_slice(&self.body).unwrap_or_default();
+        // What was sent counts, not what the document says was sent.
+        problem.status = Some(self.status.as_u16());
+        Error::Refused {
+            operation: self.operation,
+            address: self.address.to_string(),
+            status: self.status,
+            problem: Box::new(problem),
+            advice,
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Ok(mut octets) = std::mem::take(&mut self.body).try_into_mut() {
+            octets.as_mut().zeroize();
+        }
+    }
+}
+
+/// Whether a text given by a peer can be an id: not empty, not long, one line, no blanks.
+pub(crate) fn is_id(text: &str) -> bool {
+    (1..=256).contains(&text.len())
+        && text != "."
+        && text != ".."
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'/')
+}
+
+/// Says what to do about a refusal of which nothing else is known.
+fn general_advice(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED => {
+            "the CAPIF core function no longer accepts this certificate: it was offboarded, removed or replaced"
+        }
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => "try again later",
+        status if status.is_redirection() => {
+            "it names another address, which is not followed: check the address of the CAPIF core function"
+        }
+        status if status.is_server_error() => {
+            "the fault is on its side: try again, and tell its operator if it stays"
+        }
+        _ => "",
+    }
+}
+
+/// The role that the certificate of a CAPIF core function names.
+const CCF_UNIT: &str = "CCF";
+
+/// The role that the certificate of an API exposing function names.
+const AEF_UNIT: &str = "AEF";
+
+/// A client of the core function whose certificate is under `anchors`, and of nobody else whom they vouch for.
+fn ccf_client(
+    anchors: Anchors,
+    identity: Option<Identity>,
+    clock: SharedClock,
+) -> Result<Client, Error> {
+    let expected = Expected {
+        organizational_unit: CCF_UNIT,
+        common_name: None,
+    };
+    client(anchors, identity, clock, expected)
+}
+
+/// A client of this one API exposing function: providers share hosts, and choose the names that their certificates carry, so
+/// that chain and host alone would let one stand in for another.
+pub(crate) fn aef_client(
+    anchors: Anchors,
+    identity: Identity,
+    clock: SharedClock,
+    id: &AefId,
+) -> Result<Client, Error> {
+    let expected = Expected {
+        organizational_unit: AEF_UNIT,
+        common_name: Some(id.to_string()),
+    };
+    client(anchors, Some(identity), clock, expected)
+}
+
+fn client(
+    anchors: Anchors,
+    identity: Option<Identity>,
+    clock: SharedClock,
+    expected: Expected,
+) -> Result<Client, Error> {
+    let tls = ClientTls {
+        anchors: Some(anchors),
+        identity,
+        clock,
+    };
+    Client::expecting(tls, ClientLimits::default(), expected).map_err(|error| Error::Malformed {
+        what: "set of certificates",
+        reason: error.to_string(),
+    })
+}
+
+/// What a failed exchange means for the caller. `unsure` says what to do when the request may have been carried out.
+pub(crate) fn failure(
+    operation: &'static str,
+    address: &Address,
+    unsure: &'static str,
+    error: ClientError,
+) -> Error {
+    let address = address.to_string();
+    match error {
+        ClientError::Request(reason) => {
+            Error::Usage(format!("{operation} cannot be sent: {reason}"))
+        }
+        ClientError::Connect(source) => Error::Unreachable {
+            operation,
+            address,
+            source,
+        },
+        // In TLS 1.3 a client's certificate is judged after its first bytes went out, so this can look like a connection
+        // that breaks.
+        ClientError::Tls(reason) | ClientError::Broken(reason)
+            if reason.contains("received fatal alert") =>
+        {
+            Error::CertificateRefused {
+                operation,
+                address,
+                reason,
+            }
+        }
+        ClientError::Tls(reason) => Error::Untrusted { address, reason },
+        ClientError::TimedOut => Error::TimedOut {
+            operation,
+            address,
+            advice: unsure,
+        },
+        ClientError::Broken(_) => Error::Broken {
+            operation,
+            address,
+            advice: unsure,
+            source: Box::new(error),
+        },
+    }
+}
+
+/// What a body that did not arrive means for the caller.
+pub(crate) fn body_failure(
+    operation: &'static str,
+    address: &Address,
+    unsure: &'static str,
+    error: BodyError,
+) -> Error {
+    let address = address.to_string();
+    match error {
+        BodyError::TooLarge { bytes_max } => Error::BadAnswer {
+            operation,
+            address,
+            reason: format!("it is larger than {bytes_max} bytes"),
+        },
+        BodyError::TimedOut => Error::TimedOut {
+            operation,
+            address,
+            advice: unsure,
+        },
+        BodyError::Broken(source) => Error::Broken {
+            operation,
+            address,
+            advice: unsure,
+            source,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn created(location: &str) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::LOCATION, HeaderValue::from_str(location).unwrap());
+        Answer {
+            status: StatusCode::CREATED,
+            operation: "a test",
+            address: "ccf.example:8443".parse().unwrap(),
+            headers,
+            body: Bytes::new(),
+        }
+        .created_id()
+    }
+
+    #[test]
+    fn only_the_id_is_taken_from_a_location() {
+        for (location, id) in [
+            (
+                "https://ccf/capif-events/v1/aef/subscriptions/s-1",
+                Some("s-1"),
+            ),
+            ("/capif-events/v1/aef/subscriptions/s-1/", Some("s-1")),
+            ("https://evil.example:1/s-1?x=/y#/z", Some("s-1")),
+            ("s-1", Some("s-1")),
+            ("/a/s%2D1", Some("s-1")),
+            ("/a/..", None),
+            ("/a/%2e%2e", None),
+            ("/a/b%2Fc", None),
+            ("/a/b%20c", None),
+            ("/a/b%0D%0Ac", None),
+            ("/a/%ff", None),
+            ("", None),
+            ("/", None),
+            (&*format!("/{}", "a".repeat(257)), None),
+        ] {
+            assert_eq!(created(location).as_deref(), id, "{location}");
+        }
+    }
+
+    #[test]
+    fn ids_and_values_cannot_change_a_path() {
+        assert_eq!(
+            encoded("../a?b#c%d e/\u{e9}"),
+            "..%2Fa%3Fb%23c%25d%20e%2F%C3%A9"
+        );
+        for id in ["", ".", "..", "a/b", "a b", "a\nb", "\u{e9}"] {
+            assert!(!is_id(id), "{id:?}");
+        }
+        assert!(is_id("INV-01_a.b~c"));
+    }
+}

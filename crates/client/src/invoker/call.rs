@@ -1,0 +1,302 @@
+//! A call of a service API over CAPIF-2/2e (TS 33.122 clauses 6.5.2.2, 6.5.2.3 and 6.7).
+//!
+//! Discovery says where, negotiation says how; both are remembered. An AEF can make this invoker do two things, each once
+//! per call: fetch a fresh token, and ask the CAPIF core function which method counts. It cannot choose a method, name an
+//! address or see the Onboard_Secret (P-28).
+
+use bytes::Bytes;
+use capif_spec::{
+    common::ProblemDetails,
+    security::{AccessTokenRsp, Scope},
+};
+use capif_transport::{Body, ClientError, collect, full};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header, request,
+};
+use http_body_util::BodyExt;
+use zeroize::Zeroizing;
+
+use super::{Invoker, security::Carried};
+use crate::{
+    ccf,
+    discovery::{self, Route},
+    error::Error,
+};
+
+const OPERATION: &str = "the API call";
+
+/// An API may do something each time it is called, so nothing is promised.
+const UNSURE: &str = "it may have been carried out or not";
+
+/// The largest request body that is kept to be sent again.
+const KEPT_BYTES_MAX: u64 = 64 << 10;
+
+/// The largest refusal that is read to see what it says.
+const REFUSAL_BYTES_MAX: usize = 64 << 10;
+const REFUSAL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// The cause by which an AEF says that another method counts. Choice: TS 33.122 clause 6.7 asks for an indicator and
+/// TS 29.222 defines none (D-20).
+const MISMATCH: &str = "SECURITY_METHOD_MISMATCH";
+
+impl Invoker {
+    /// Calls an API. The path is the API's own, `/weather/v1/today` for example; method, headers and body are passed on as they
+    /// are, streaming, without `Authorization` and what concerns one connection only.
+    ///
+    /// The first call discovers the API and negotiates the method; what was negotiated is kept for later processes. When the
+    /// AEF says that the method has changed, the CAPIF core function is asked, at most once per minute and AEF, and the call is
+    /// repeated once if its body is small enough to be kept (64 KiB, of known length).
+    ///
+    /// # Errors
+    /// Only if there is no answer. A refusal by the AEF is an answer and is returned as such.
+    pub async fn call(
+        &self,
+        api_name: &str,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, Error> {
+        let (head, body) = request.into_parts();
+        if head.uri.authority().is_some() {
+            return Err(Error::Usage(
+                "give the path alone, `/weather/v1/today` for example: discovery says at which address the API is".to_owned(),
+            ));
+        }
+        let head = Head::new(head);
+        let mut body = Payload::hold(body).await?;
+        let mut recovered = false;
+        let mut token_renewed = false;
+        let mut sought_again = false;
+        let mut route = self.route(api_name, head.uri.path()).await?;
+        loop {
+            let method = self.method(&route, api_name).await?;
+            let scope = Scope {
+                grants: vec![(route.aef_id.clone(), vec![api_name.to_owned()])],
+            };
+            let token = match method {
+                Carried::Oauth => Some(self.token(&scope).await.inspect_err(|_| {
+                    // What is remembered about the API may be out of date.
+                    self.forget_api(api_name);
+                })?),
+                Carried::Pki => None,
+            };
+            let request = head.request(&route, token.as_ref(), body.take())?;
+            let client = self.aefs.client(&route.aef_id)?;
+            let response = match client.request(request).await {
+                Ok(response) => response,
+                // Nothing was carried out. The AEF may have moved, or another have taken its place.
+                Err(error @ (ClientError::Connect(_) | ClientError::Tls(_))) => {
+                    self.forget_api(api_name);
+                    if !sought_again && body.is_kept() {
+                        sought_again = true;
+                        let found = self.route(api_name, head.uri.path()).await?;
+                        if (&found.aef_id, &found.address) != (&route.aef_id, &route.address) {
+                            route = found;
+                            continue;
+                        }
+                    }
+                    return Err(ccf::failure(OPERATION, &route.address, UNSURE, error));
+                }
+                Err(error) => return Err(ccf::failure(OPERATION, &route.address, UNSURE, error)),
+            };
+            let (complaint, response) = Complaint::of(response, &route).await?;
+            match (complaint, token) {
+                (Complaint::Method, _) if !recovered => {
+                    recovered = true;
+                    if !self
+                        .recover(&route, api_name, head.uri.path(), method)
+                        .await?
+                    {
+                        return Ok(response);
+                    }
+                }
+                (Complaint::Token, Some(token)) if !token_renewed => {
+                    token_renewed = true;
+                    self.tokens.refused(&scope, &token).await;
+                }
+                _ => return Ok(response),
+            }
+            if !body.is_kept() {
+                return Ok(response);
+            }
+            route = self.route(api_name, head.uri.path()).await?;
+        }
+    }
+
+    /// Where an API is called: as remembered, else by discovery.
+    pub(super) async fn route(&self, api_name: &str, path: &str) -> Result<Route, Error> {
+        let find = |apis: &[_]| discovery::route(apis, api_name, path);
+        let remembered = self.known_apis().contains_key(api_name);
+        let mut route = find(&self.apis_named(api_name).await?);
+        if route.is_none() && remembered {
+            // What was remembered is no use; what is there now may be.
+            self.forget_api(api_name);
+            route = find(&self.apis_named(api_name).await?);
+        }
+        route.ok_or_else(|| Error::NoSuchApi {
+            name: api_name.to_owned(),
+        })
+    }
+}
+
+/// What of a request is the same each time it is sent.
+struct Head {
+    method: http::Method,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl Head {
+    fn new(head: request::Parts) -> Self {
+        Self {
+            method: head.method,
+            uri: head.uri,
+            headers: forwarded(head.headers),
+        }
+    }
+
+    fn request(
+        &self,
+        route: &Route,
+        token: Option<&AccessTokenRsp>,
+        body: Body,
+    ) -> Result<Request<Body>, Error> {
+        let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
+        let prefix = match path.strip_prefix(&route.prefix) {
+            Some(rest) if rest.starts_with('/') => "",
+            _ => &route.prefix,
+        };
+        let mut request = Request::builder()
+            .method(self.method.clone())
+            .uri(format!("https://{}{prefix}{path}", route.address))
+            .body(body)
+            .map_err(|error| Error::Usage(format!("this is not a path to call: {error}")))?;
+        *request.headers_mut() = self.headers.clone();
+        if let Some(token) = token {
+            let text = Zeroizing::new(format!("Bearer {}", token.access_token.expose()));
+            // Holds because only tokens of visible characters are taken in.
+            let mut value = HeaderValue::from_str(&text)
+                .map_err(|_| Error::Usage("the token cannot be sent".to_owned()))?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(header::AUTHORIZATION, value);
+        }
+        Ok(request)
+    }
+}
+
+/// The headers that are the call's own: not those of one connection (RFC 9110 section 7.6.1), and not those by which this
+/// invoker says who it is and whom it means.
+fn forwarded(mut headers: HeaderMap) -> HeaderMap {
+    const OURS: [HeaderName; 10] = [
+        header::AUTHORIZATION,
+        header::CONNECTION,
+        header::HOST,
+        header::PROXY_AUTHENTICATE,
+        header::PROXY_AUTHORIZATION,
+        header::TE,
+        header::TRAILER,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        HeaderName::from_static("keep-alive"),
+    ];
+    let nominated: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in OURS.iter().chain(&nominated) {
+        headers.remove(name);
+    }
+    headers.remove("proxy-connection");
+    headers
+}
+
+/// A request body: kept if it can be sent again.
+enum Payload {
+    Kept(Bytes),
+    Once(Body),
+}
+
+impl Payload {
+    async fn hold(body: Body) -> Result<Self, Error> {
+        if exact_length(&body).is_none_or(|length| length > KEPT_BYTES_MAX) {
+            return Ok(Self::Once(body));
+        }
+        let whole = body
+            .collect()
+            .await
+            .map_err(|error| Error::Usage(format!("the request body cannot be read: {error}")))?;
+        Ok(Self::Kept(whole.to_bytes()))
+    }
+
+    /// The body to send. One that is not kept is there the first time only; see [`Payload::is_kept`].
+    fn take(&mut self) -> Body {
+        match self {
+            Self::Kept(octets) => full(octets.clone()),
+            Self::Once(body) => std::mem::replace(body, capif_transport::empty()),
+        }
+    }
+
+    fn is_kept(&self) -> bool {
+        matches!(self, Self::Kept(_))
+    }
+}
+
+fn exact_length<B: BodyExt>(body: &B) -> Option<u64> {
+    body.size_hint().exact()
+}
+
+/// What an AEF finds wrong with how it was called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Complaint {
+    /// Nothing, or nothing that can be helped here.
+    None,
+    /// Another method counts (TS 33.122 clause 6.7).
+    Method,
+    /// The token is expired or revoked (RFC 6750 section 3.1).
+    Token,
+}
+
+impl Complaint {
+    /// Looks at an answer; it is given back whole.
+    async fn of(response: Response<Body>, route: &Route) -> Result<(Self, Response<Body>), Error> {
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok((Self::None, response));
+        }
+        let token = response
+            .headers()
+            .get_all(header::WWW_AUTHENTICATE)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .any(|value| {
+                value
+                    .to_ascii_lowercase()
+                    .contains("error=\"invalid_token\"")
+            });
+        let is_problem = response
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split(';').next())
+            .is_some_and(|value| {
+                value
+                    .trim()
+                    .eq_ignore_ascii_case("application/problem+json")
+            });
+        let mut complaint = if token { Self::Token } else { Self::None };
+        if !is_problem {
+            return Ok((complaint, response));
+        }
+        let (head, body) = response.into_parts();
+        let octets = collect(body, REFUSAL_BYTES_MAX, REFUSAL_TIMEOUT)
+            .await
+            .map_err(|error| ccf::body_failure(OPERATION, &route.address, UNSURE, error))?;
+        let cause = capif_spec::json::from_slice::<ProblemDetails>(&octets)
+            .ok()
+            .and_then(|problem| problem.cause);
+        if cause.as_deref() == Some(MISMATCH) {
+            complaint = Self::Method;
+        }
+        Ok((complaint, Response::from_parts(head, full(octets))))
+    }
+}

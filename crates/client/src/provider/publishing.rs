@@ -1,0 +1,98 @@
+//! Publication of service APIs, under the certificate of the API publishing function (TS 29.222 clause 5.3).
+
+use capif_spec::{common::ServiceApiId, publish_service::ServiceApiDescription};
+use http::Method;
+
+use super::Provider;
+use crate::{
+    ccf::{Answer, Call, encoded},
+    error::Error,
+};
+
+impl Provider {
+    /// Publishes an API; one of the same name that this provider published before is replaced, so that repeating it does no
+    /// harm. The answer carries the id.
+    ///
+    /// # Errors
+    /// As for every request to the CAPIF core function.
+    pub async fn publish(
+        &self,
+        api: &ServiceApiDescription,
+    ) -> Result<ServiceApiDescription, Error> {
+        let published = self.apis().await?;
+        let same = published
+            .into_iter()
+            .find(|published| published.api_name == api.api_name)
+            .and_then(|published| published.api_id);
+        if let Some(id) = same {
+            return self.update_api(&id, api).await;
+        }
+        let mut api = api.clone();
+        api.api_id = None;
+        let call = Call::new("the publication", Method::POST, self.service_apis()).json(&api)?;
+        described(&self.apf.ccf.send(call).await?)
+    }
+
+    /// Replaces the description of a published API.
+    ///
+    /// # Errors
+    /// As for every request to the CAPIF core function.
+    pub async fn update_api(
+        &self,
+        id: &ServiceApiId,
+        api: &ServiceApiDescription,
+    ) -> Result<ServiceApiDescription, Error> {
+        let mut api = api.clone();
+        api.api_id = Some(id.clone());
+        let call = Call::new(
+            "the update of the publication",
+            Method::PUT,
+            self.service_api(id),
+        )
+        .json(&api)?;
+        let answer = self.apf.ccf.send(call).await?;
+        if answer.has_body() {
+            described(&answer)
+        } else {
+            // 204: taken as it was sent.
+            Ok(api)
+        }
+    }
+
+    /// Withdraws an API.
+    ///
+    /// # Errors
+    /// As for every request to the CAPIF core function.
+    pub async fn unpublish(&self, id: &ServiceApiId) -> Result<(), Error> {
+        let call = Call::new("the withdrawal", Method::DELETE, self.service_api(id));
+        self.apf.ccf.send(call).await.map(drop)
+    }
+
+    /// What this provider has published.
+    ///
+    /// # Errors
+    /// As for every request to the CAPIF core function.
+    pub async fn apis(&self) -> Result<Vec<ServiceApiDescription>, Error> {
+        let call = Call::get("the list of published APIs", self.service_apis());
+        self.apf.ccf.send(call).await?.json()
+    }
+
+    fn service_apis(&self) -> String {
+        format!(
+            "/published-apis/v1/{}/service-apis",
+            encoded(self.apf.id.as_str())
+        )
+    }
+
+    fn service_api(&self, id: &ServiceApiId) -> String {
+        format!("{}/{}", self.service_apis(), encoded(id.as_str()))
+    }
+}
+
+fn described(answer: &Answer) -> Result<ServiceApiDescription, Error> {
+    let api: ServiceApiDescription = answer.json()?;
+    if api.api_id.is_none() {
+        return Err(answer.unusable("it gives no `apiId`"));
+    }
+    Ok(api)
+}
