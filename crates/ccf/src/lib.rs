@@ -1,0 +1,3 @@
+//! The CAPIF core function.
+
+pub mod store;
