@@ -1,3 +1,28 @@
-//! The CAPIF core function.
+//! The CAPIF core function (CCF): the functional entity of TS 23.222 clause 6.3.3 that onboards API invokers, registers
+//! API providers, publishes and discovers service APIs, negotiates security and issues access tokens.
+//!
+//! [`ccf::Ccf`] is the whole of it as a value: started from a [`config::Config`], drained when it is no longer needed.
+
+pub mod config;
+
+pub mod init;
+
+pub mod ccf;
+
+pub mod api;
+
+pub mod admin;
+
+pub mod tasks;
+
+pub mod authority;
+
+pub mod credential;
+
+pub mod view;
 
 pub mod store;
+
+mod core;
+
+mod random;

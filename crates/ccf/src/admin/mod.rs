@@ -1,0 +1,189 @@
+//! The operator's API: a Unix socket in the CCF's folder that only the folder's owner can open, so that there is no password to
+//! set, to default or to leak (P-37). The commands of `capif` speak it.
+
+mod lists;
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use capif_procedures::{offboarding, refusal::Refusal};
+use capif_spec::{
+    common::{ApiProviderDomainId, DateTime, Redacted},
+    json,
+};
+use capif_transport::{Body, Connection, Handler, collect};
+use http::{Method, Request, Response, StatusCode};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    api::{handed_over, json_answer, no_content, problem::ApiError, registration},
+    core::Core,
+    random,
+};
+
+/// The name of the socket within the CCF's folder.
+pub const SOCKET: &str = "operator.sock";
+
+/// The largest request.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Admits a provider domain.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewProvider {
+    /// The name by which the operator knows it.
+    pub name: String,
+}
+
+/// Invites an API invoker.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewInvite {
+    /// The APIs that it may use; all if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apis: Option<BTreeSet<String>>,
+    /// How long the credential may be used, in minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minutes: Option<u32>,
+}
+
+/// What someone needs to enrol: the three parts of TS 33.122 clause 6.1 step 1.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EnrolmentParts {
+    /// Host and port of the CCF.
+    pub address: String,
+    /// The root CA certificate as PEM.
+    pub ca_pem: String,
+    /// The credential.
+    pub credential: Redacted,
+    /// When the credential ends.
+    pub expires: DateTime,
+}
+
+/// The handler of the operator's socket.
+pub struct Admin {
+    core: Arc<Core>,
+}
+
+impl Admin {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    async fn answer(&self, request: Request<Body>) -> Result<Response<Body>, ApiError> {
+        let (parts, body) = request.into_parts();
+        let body = collect(body, BODY_BYTES_MAX, Duration::from_secs(10))
+            .await
+            .map_err(|_| ApiError::BodyIncomplete)?;
+        let path: Vec<&str> = parts.uri.path().split('/').skip(1).collect();
+        match (&parts.method, path.as_slice()) {
+            (&Method::GET, [list]) => lists::list(&self.core, list, parts.uri.query()).await,
+            (&Method::POST, ["providers"]) => self.add_provider(parse(&body)?),
+            (&Method::DELETE, ["providers", id]) => {
+                registration::remove(&self.core, &ApiProviderDomainId::new(*id), None).await?;
+                Ok(no_content())
+            }
+            (&Method::POST, ["invites"]) => self.invite(parse(&body)?),
+            (&Method::POST, ["credentials"]) => {
+                let taken = handed_over::take(&self.core, parse(&body)?, None).await?;
+                json_answer(StatusCode::CREATED, &taken)
+            }
+            (&Method::DELETE, ["invokers", id]) => self.offboard(id).await,
+            _ => Err(ApiError::UnknownPath),
+        }
+    }
+
+    fn add_provider(&self, provider: NewProvider) -> Result<Response<Body>, ApiError> {
+        let name = provider.name.trim();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+            return Err(Refusal::incorrect(
+                "/name",
+                "a provider's name has 1 to 64 letters, digits, `-`, `_` or `.`",
+            )
+            .into());
+        }
+        let now = self.core.now();
+        let hours = i64::from(self.core.config.onboarding.registration_hours);
+        let life = hours.saturating_mul(3600);
+        let credential = self.core.credentials.registration(name, life, &now)?;
+        self.parts(credential, life)
+    }
+
+    fn invite(&self, invite: NewInvite) -> Result<Response<Body>, ApiError> {
+        if invite.apis.as_ref().is_some_and(BTreeSet::is_empty) {
+            return Err(
+                Refusal::incorrect("/apis", "name at least one API, or leave `apis` out").into(),
+            );
+        }
+        let minutes = invite
+            .minutes
+            .unwrap_or(self.core.config.onboarding.credential_minutes);
+        if !(1..=43_200).contains(&minutes) {
+            return Err(Refusal::incorrect("/minutes", "`minutes` is from 1 to 43200").into());
+        }
+        let life = i64::from(minutes).saturating_mul(60);
+        let credential = self
+            .core
+            .credentials
+            .onboarding(invite.apis, life, &self.core.now())?;
+        self.parts(credential, life)
+    }
+
+    fn parts(&self, credential: Redacted, life_seconds: i64) -> Result<Response<Body>, ApiError> {
+        let expires = self.core.clock.now() + time::Duration::seconds(life_seconds);
+        let parts = EnrolmentParts {
+            address: self.core.config.address(),
+            ca_pem: self.core.authority.root_pem().to_owned(),
+            credential,
+            expires: DateTime(expires),
+        };
+        json_answer(StatusCode::CREATED, &parts)
+    }
+
+    /// The operator's way to TS 33.122 clause 6.8 steps 3 to 10.
+    async fn offboard(&self, id: &str) -> Result<Response<Body>, ApiError> {
+        let now = self.core.now();
+        self.core
+            .transact(|records| {
+                let invoker = records.invoker(id).ok_or(Refusal::NotFound {
+                    what: "API invoker",
+                })?;
+                Ok((
+                    offboarding::offboard(invoker, records.subscriptions(), &now),
+                    (),
+                ))
+            })
+            .await?;
+        self.core.close_connections_of(id, None);
+        Ok(no_content())
+    }
+}
+
+fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, ApiError> {
+    json::from_slice(body).map_err(|error| Refusal::incorrect(error.pointer, error.reason).into())
+}
+
+impl Handler for Admin {
+    async fn handle(&self, request: Request<Body>, _connection: Arc<Connection>) -> Response<Body> {
+        let request_id = random::id("").unwrap_or_default();
+        let method = request.method().clone();
+        let path = request.uri().path().to_owned();
+        let (response, cause) = match self.answer(request).await {
+            Ok(response) => (response, None),
+            Err(error) => (error.answer(&request_id), Some(error.log())),
+        };
+        tracing::info!(
+            target: "capif::request",
+            request_id,
+            interface = "operator",
+            caller = "operator",
+            operation = path,
+            %method,
+            status = response.status().as_u16(),
+            cause = cause.as_deref().unwrap_or(""),
+        );
+        response
+    }
+}

@@ -1,0 +1,73 @@
+//! CAPIF_Events_API (TS 29.222 clause 8.3).
+
+use std::sync::Arc;
+
+use capif_procedures::{
+    changes::Versioned,
+    events::{self, Subscriber},
+    refusal::Refusal,
+    state::Subscription,
+};
+use capif_spec::{common::SubscriptionId, events::EventSubscription};
+use http::StatusCode;
+
+use super::{Answer, Call, created, identity::Caller, json_answer, no_content};
+use crate::{random, view::Records};
+
+/// `POST {subscriberId}/subscriptions`.
+pub(crate) fn create(call: Call) -> Answer {
+    Box::pin(async move {
+        let wanted: EventSubscription = call.checked()?;
+        let id = SubscriptionId::new(random::id("SUB")?);
+        let made = call
+            .core
+            .transact(|records| {
+                let held = records.subscriptions_of(call.parameter(0));
+                events::subscribe(subscriber(&call.caller)?, wanted.clone(), id.clone(), held)
+            })
+            .await?;
+        let path = format!("/capif-events/v1/{}/subscriptions/{id}", call.parameter(0));
+        created(&call.core, &path, &made.subscription)
+    })
+}
+
+/// `PUT {subscriberId}/subscriptions/{subscriptionId}`.
+pub(crate) fn replace(call: Call) -> Answer {
+    Box::pin(async move {
+        let wanted: EventSubscription = call.checked()?;
+        let made = call
+            .core
+            .transact(|records| {
+                let held = own(&call, records)?;
+                events::replace(subscriber(&call.caller)?, held, wanted.clone())
+            })
+            .await?;
+        json_answer(StatusCode::OK, &made.subscription)
+    })
+}
+
+/// `DELETE {subscriberId}/subscriptions/{subscriptionId}`.
+pub(crate) fn delete(call: Call) -> Answer {
+    Box::pin(async move {
+        call.core
+            .transact(|records| Ok((events::unsubscribe(own(&call, records)?), ())))
+            .await?;
+        Ok(no_content())
+    })
+}
+
+fn own<'a>(call: &Call, records: &'a Records) -> Result<&'a Arc<Versioned<Subscription>>, Refusal> {
+    records
+        .subscription(call.parameter(0), call.parameter(1))
+        .ok_or(Refusal::NotFound {
+            what: "subscription",
+        })
+}
+
+fn subscriber(caller: &Caller) -> Result<Subscriber<'_>, Refusal> {
+    match caller {
+        Caller::Invoker(invoker) => Ok(Subscriber::Invoker(&invoker.record)),
+        Caller::Function(function) => Ok(Subscriber::Function(&function.record)),
+        Caller::Anonymous => Err(Refusal::CertificateRequired),
+    }
+}

@@ -1,0 +1,339 @@
+//! From a refusal or fault to an answer: the only place that picks a status code (TS 29.222 clause 7.7, TS 29.500 clause 5.2.7.2).
+
+use capif_procedures::refusal::{Refusal, RequestFault, TokenRefusal};
+use capif_spec::{
+    common::{InvalidParam, ProblemDetails},
+    security::{AccessTokenErr, AccessTokenError},
+};
+use capif_transport::{Body, full};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+
+use crate::{
+    authority::AuthorityError,
+    credential::{CredentialError, IssueError},
+    random::NoRandomness,
+    store::Fault,
+};
+
+/// Why a request is not answered with success.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    /// A rule said no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// No token.
+    #[error(transparent)]
+    Token(#[from] TokenRefusal),
+    /// Too many wrong secrets; the number of seconds to wait.
+    #[error("too many wrong secrets")]
+    SecretsExhausted(u64),
+    /// The path can be read in more than one way.
+    #[error("the path is not in canonical form: no empty or dot segments, nothing percent-encoded")]
+    AmbiguousPath,
+    /// Nothing is there.
+    #[error("there is nothing at this path; the paths are those of TS 29.222")]
+    UnknownPath,
+    /// The path takes other methods.
+    #[error("this path does not take that method")]
+    MethodNotAllowed {
+        /// Those it takes.
+        allowed: Vec<Method>,
+    },
+    /// The operation is not served yet.
+    #[error("this operation of TS 29.222 is not served by this version")]
+    NotServed,
+    /// The body has another media type.
+    #[error("send the body as {expected}")]
+    MediaType {
+        /// The one that is taken.
+        expected: &'static str,
+        /// Whether it is a PATCH.
+        patch: bool,
+    },
+    /// The body is over the limit.
+    #[error("the body is larger than {max} bytes")]
+    BodyTooLarge {
+        /// The limit.
+        max: usize,
+    },
+    /// The body did not come to its end in time.
+    #[error("the body did not arrive whole in time")]
+    BodyIncomplete,
+    /// The session is being torn down (TS 33.122 clause B.1).
+    #[error("this session has ended; open a new connection")]
+    SessionOver,
+    /// The records kept moving.
+    #[error("others are changing the same records; try again")]
+    Busy,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] Fault),
+    /// Signing failed.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+    /// An answer does not encode.
+    #[error("an answer does not encode")]
+    Encoding(#[source] serde_json::Error),
+    /// Something that cannot be.
+    #[error("internal: {0}")]
+    Internal(&'static str),
+}
+
+impl From<CredentialError> for ApiError {
+    fn from(error: CredentialError) -> Self {
+        match error {
+            CredentialError::Refused(refusal) => refusal.into(),
+            CredentialError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<IssueError> for ApiError {
+    fn from(error: IssueError) -> Self {
+        match error {
+            IssueError::Authority(error) => error.into(),
+            IssueError::Random(error) => error.into(),
+        }
+    }
+}
+
+/// Status, `cause`, and the member or parameter at fault.
+struct Verdict<'a> {
+    status: StatusCode,
+    cause: &'static str,
+    culprit: Option<&'a str>,
+}
+
+impl ApiError {
+    fn verdict(&self) -> Verdict<'_> {
+        let (status, cause, culprit) = match self {
+            Self::Refused(refusal) => return of_refusal(refusal),
+            Self::Token(TokenRefusal::InvalidClient) => (StatusCode::UNAUTHORIZED, "", None),
+            Self::Token(_) => (StatusCode::BAD_REQUEST, "", None),
+            Self::SecretsExhausted(_) => {
+                (StatusCode::TOO_MANY_REQUESTS, "NF_CONGESTION_RISK", None)
+            }
+            Self::AmbiguousPath => (StatusCode::BAD_REQUEST, "INVALID_API", None),
+            Self::UnknownPath => (
+                StatusCode::NOT_FOUND,
+                "RESOURCE_URI_STRUCTURE_NOT_FOUND",
+                None,
+            ),
+            Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, "INVALID_API", None),
+            Self::NotServed => (StatusCode::NOT_IMPLEMENTED, "INVALID_API", None),
+            Self::MediaType { .. } => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "INVALID_MSG_FORMAT",
+                None,
+            ),
+            Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "INCORRECT_LENGTH", None),
+            Self::BodyIncomplete => (StatusCode::BAD_REQUEST, "INVALID_MSG_FORMAT", None),
+            Self::SessionOver => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "UNSPECIFIED_MSG_FAILURE",
+                None,
+            ),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "NF_CONGESTION", None),
+            Self::Store(Fault::Full) => (
+                StatusCode::INSUFFICIENT_STORAGE,
+                "INSUFFICIENT_RESOURCES",
+                None,
+            ),
+            Self::Store(fault) if fault.is_temporary() => {
+                (StatusCode::SERVICE_UNAVAILABLE, "NF_CONGESTION", None)
+            }
+            Self::Store(_)
+            | Self::Authority(_)
+            | Self::Random(_)
+            | Self::Encoding(_)
+            | Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "SYSTEM_FAILURE", None),
+        };
+        Verdict {
+            status,
+            cause,
+            culprit,
+        }
+    }
+
+    /// What the log says: the cause and, for a fault, its whole chain.
+    pub(crate) fn log(&self) -> String {
+        let verdict = self.verdict();
+        if verdict.status != StatusCode::INTERNAL_SERVER_ERROR {
+            return format!("{} {self}", verdict.cause).trim().to_owned();
+        }
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            text = format!("{text}: {error}");
+            source = error.source();
+        }
+        text
+    }
+
+    /// The answer.
+    pub(crate) fn answer(&self, request_id: &str) -> Response<Body> {
+        if let Self::Token(refusal) = self {
+            return token_answer(refusal, self.verdict().status);
+        }
+        let verdict = self.verdict();
+        let internal =
+            verdict.status.is_server_error() && verdict.status != StatusCode::NOT_IMPLEMENTED;
+        let detail = if internal && verdict.status == StatusCode::INTERNAL_SERVER_ERROR {
+            "the request was not carried out; the log has the reason under this request id"
+                .to_owned()
+        } else {
+            self.to_string()
+        };
+        let mut problem = ProblemDetails {
+            title: verdict.status.canonical_reason().map(str::to_owned),
+            status: Some(verdict.status.as_u16()),
+            detail: Some(detail.clone()),
+            cause: (!verdict.cause.is_empty()).then(|| verdict.cause.to_owned()),
+            invalid_params: verdict.culprit.map(|culprit| {
+                vec![InvalidParam {
+                    param: culprit.to_owned(),
+                    reason: Some(detail),
+                    ..InvalidParam::default()
+                }]
+            }),
+            ..ProblemDetails::default()
+        };
+        problem
+            .extra
+            .insert("requestId".to_owned(), request_id.to_owned().into());
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let mut response = Response::new(full(body));
+        *response.status_mut() = verdict.status;
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        self.headers(headers, verdict.status);
+        response
+    }
+
+    fn headers(&self, headers: &mut HeaderMap, status: StatusCode) {
+        match self {
+            Self::MethodNotAllowed { allowed } => {
+                let allowed: Vec<&str> = allowed.iter().map(Method::as_str).collect();
+                if let Ok(value) = HeaderValue::try_from(allowed.join(", ")) {
+                    headers.insert(header::ALLOW, value);
+                }
+            }
+            Self::MediaType {
+                expected,
+                patch: true,
+            } => {
+                headers.insert("accept-patch", HeaderValue::from_static(expected));
+            }
+            Self::SecretsExhausted(seconds) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
+            }
+            Self::Refused(Refusal::CertificateRequired | Refusal::CertificateUnknown) => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("CAPIF"));
+            }
+            _ if status == StatusCode::UNAUTHORIZED => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            _ if status == StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn of_refusal(refusal: &Refusal) -> Verdict<'_> {
+    let (status, cause, culprit) = match refusal {
+        Refusal::CredentialMissing
+        | Refusal::CredentialRefused
+        | Refusal::CredentialExpired
+        | Refusal::CredentialUsed => (StatusCode::UNAUTHORIZED, "UNSPECIFIED_MSG_FAILURE", None),
+        Refusal::CertificateRequired | Refusal::CertificateUnknown => {
+            (StatusCode::UNAUTHORIZED, "UNSPECIFIED_MSG_FAILURE", None)
+        }
+        Refusal::RoleNotAllowed { .. }
+        | Refusal::NotTheCaller { .. }
+        | Refusal::EventNotAllowed { .. } => {
+            (StatusCode::FORBIDDEN, "UNSPECIFIED_MSG_FAILURE", None)
+        }
+        Refusal::Malformed { pointer, fault, .. } => {
+            let cause = match fault {
+                RequestFault::Format => "INVALID_MSG_FORMAT",
+                RequestFault::Missing => "MANDATORY_IE_MISSING",
+                RequestFault::Incorrect => "MANDATORY_IE_INCORRECT",
+                RequestFault::Query => "INVALID_QUERY_PARAM",
+            };
+            (StatusCode::BAD_REQUEST, cause, Some(pointer.as_str()))
+        }
+        Refusal::PublicKey(_) => (StatusCode::BAD_REQUEST, "MANDATORY_IE_INCORRECT", None),
+        Refusal::ModificationNotAllowed { member } => (
+            StatusCode::FORBIDDEN,
+            "MODIFICATION_NOT_ALLOWED",
+            Some(member.as_str()),
+        ),
+        Refusal::NotFound { what } => {
+            let cause = if *what == "subscription" {
+                "SUBSCRIPTION_NOT_FOUND"
+            } else {
+                "RESOURCE_URI_STRUCTURE_NOT_FOUND"
+            };
+            (StatusCode::NOT_FOUND, cause, None)
+        }
+        Refusal::ApiNameTaken => (
+            StatusCode::FORBIDDEN,
+            "MODIFICATION_NOT_ALLOWED",
+            Some("/apiName"),
+        ),
+        Refusal::AefNotInDomain { .. } | Refusal::NoSecurityMethod { .. } => (
+            StatusCode::BAD_REQUEST,
+            "MANDATORY_IE_INCORRECT",
+            Some("/aefProfiles"),
+        ),
+        Refusal::AefOutOfReach { .. } => (
+            StatusCode::BAD_REQUEST,
+            "MANDATORY_IE_INCORRECT",
+            Some("/securityInfo"),
+        ),
+        Refusal::TooMany { .. } => (StatusCode::FORBIDDEN, "UNSPECIFIED_MSG_FAILURE", None),
+    };
+    Verdict {
+        status,
+        cause,
+        culprit,
+    }
+}
+
+/// The error answer of the token endpoint (RFC 6749 section 5.2).
+fn token_answer(refusal: &TokenRefusal, status: StatusCode) -> Response<Body> {
+    let error = match refusal {
+        TokenRefusal::InvalidRequest(_) => AccessTokenError::InvalidRequest,
+        TokenRefusal::InvalidClient => AccessTokenError::InvalidClient,
+        TokenRefusal::UnauthorizedClient(_) => AccessTokenError::UnauthorizedClient,
+        TokenRefusal::UnsupportedGrantType => AccessTokenError::UnsupportedGrantType,
+        TokenRefusal::InvalidScope(_) => AccessTokenError::InvalidScope,
+    };
+    let body = AccessTokenErr {
+        error,
+        error_description: Some(refusal.to_string()),
+        error_uri: None,
+        extra: Default::default(),
+    };
+    let mut response = Response::new(full(serde_json::to_vec(&body).unwrap_or_default()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Basic realm=\"capif\""),
+        );
+    }
+    response
+}

@@ -1,0 +1,193 @@
+//! CAPIF_Publish_Service_API and CAPIF_Discover_Service_API (TS 29.222 clauses 8.2 and 8.1).
+
+use std::sync::Arc;
+
+use capif_procedures::{
+    changes::Versioned,
+    discovery::{self, Criteria},
+    publication,
+    refusal::{Refusal, RequestFault},
+    state::{ProviderFunction, Role, ServiceApi},
+};
+use capif_spec::{
+    common::{Checked, ServiceApiId, SupportedFeatures},
+    publish_service::{CommunicationType, DataFormat, Protocol, ServiceApiDescription},
+};
+use http::StatusCode;
+
+use super::{Answer, Call, created, json_answer, no_content};
+use crate::{random, view::Records};
+
+/// `POST {apfId}/service-apis`.
+pub(crate) fn create(call: Call) -> Answer {
+    Box::pin(async move {
+        let description: ServiceApiDescription = call.checked()?;
+        let id = ServiceApiId::new(random::id("API")?);
+        let apf = call.caller.function()?;
+        let api = call
+            .core
+            .transact(|records| {
+                let of_domain = |api: &&ServiceApi| api.domain_id == apf.domain_id;
+                publication::room(records.apis().filter(of_domain).count())?;
+                publication::publish(
+                    description.clone(),
+                    apf,
+                    id.clone(),
+                    |aef| is_aef_of(records, apf, aef),
+                    records.subscriptions(),
+                    &call.now,
+                )
+            })
+            .await?;
+        let path = format!("/published-apis/v1/{}/service-apis/{id}", apf.id);
+        created(&call.core, &path, &api.description)
+    })
+}
+
+/// `GET {apfId}/service-apis`.
+pub(crate) fn list(call: Call) -> Answer {
+    Box::pin(async move {
+        let apf = call.caller.function()?;
+        let records = call.core.view.read();
+        let own: Vec<&ServiceApiDescription> = records
+            .apis()
+            .filter(|api| api.apf_id == apf.id)
+            .map(|api| &api.description)
+            .collect();
+        json_answer(StatusCode::OK, &own)
+    })
+}
+
+/// `GET {apfId}/service-apis/{serviceApiId}`.
+pub(crate) fn get(call: Call) -> Answer {
+    Box::pin(async move {
+        let records = call.core.view.read();
+        let held = own(&call, &records)?;
+        json_answer(StatusCode::OK, &held.record.description)
+    })
+}
+
+/// `PUT {apfId}/service-apis/{serviceApiId}`.
+pub(crate) fn replace(call: Call) -> Answer {
+    Box::pin(async move {
+        let description: ServiceApiDescription = call.checked()?;
+        update(&call, |_| Ok(description.clone())).await
+    })
+}
+
+/// `PATCH {apfId}/service-apis/{serviceApiId}`.
+pub(crate) fn modify(call: Call) -> Answer {
+    Box::pin(async move {
+        let patch: serde_json::Map<String, serde_json::Value> = call.json()?;
+        update(&call, |held| {
+            let description = publication::patched(held, &patch)?;
+            description
+                .check()
+                .map_err(|violation| Refusal::incorrect(violation.pointer, violation.reason))?;
+            Ok(description)
+        })
+        .await
+    })
+}
+
+/// `DELETE {apfId}/service-apis/{serviceApiId}`.
+pub(crate) fn delete(call: Call) -> Answer {
+    Box::pin(async move {
+        call.core
+            .transact(|records| {
+                let held = own(&call, records)?;
+                Ok((
+                    publication::unpublish(held, records.subscriptions(), &call.now),
+                    (),
+                ))
+            })
+            .await?;
+        Ok(no_content())
+    })
+}
+
+async fn update(
+    call: &Call,
+    description: impl Fn(&ServiceApi) -> Result<ServiceApiDescription, Refusal>,
+) -> Result<http::Response<capif_transport::Body>, super::problem::ApiError> {
+    let apf = call.caller.function()?;
+    let api = call
+        .core
+        .transact(|records| {
+            let held = own(call, records)?;
+            publication::replace(
+                held,
+                description(&held.record)?,
+                |aef| is_aef_of(records, apf, aef),
+                records.subscriptions(),
+                &call.now,
+            )
+        })
+        .await?;
+    json_answer(StatusCode::OK, &api.description)
+}
+
+/// The API that the path names, when it is the caller's.
+fn own<'a>(call: &Call, records: &'a Records) -> Result<&'a Arc<Versioned<ServiceApi>>, Refusal> {
+    let apf = call.caller.function()?;
+    records
+        .api(call.parameter(1))
+        .filter(|held| held.record.apf_id == apf.id)
+        .ok_or(Refusal::NotFound {
+            what: "service API",
+        })
+}
+
+fn is_aef_of(records: &Records, apf: &ProviderFunction, id: &str) -> bool {
+    records
+        .function(id)
+        .is_some_and(|held| held.record.role == Role::Aef && held.record.domain_id == apf.domain_id)
+}
+
+/// `GET allServiceAPIs`.
+pub(crate) fn discover(call: Call) -> Answer {
+    Box::pin(async move {
+        let invoker = call.caller.invoker()?;
+        let wrong = |pointer: &str, reason: &str| Refusal::Malformed {
+            pointer: pointer.to_owned(),
+            reason: reason.to_owned(),
+            fault: RequestFault::Query,
+        };
+        let id = call
+            .query("api-invoker-id")
+            .ok_or_else(|| wrong("api-invoker-id", "`api-invoker-id` is missing"))?;
+        if id != invoker.record.id.as_str() {
+            return Err(Refusal::NotTheCaller { place: "query" }.into());
+        }
+        let text = |name: &str| call.query(name).map(str::to_owned);
+        let features = |name: &str| {
+            call.query(name)
+                .map(SupportedFeatures::from)
+                .map(|features| {
+                    features
+                        .is_valid()
+                        .then_some(features)
+                        .ok_or_else(|| wrong(name, "features are hexadecimal digits"))
+                })
+                .transpose()
+        };
+        let criteria = Criteria {
+            api_name: text("api-name"),
+            api_version: text("api-version"),
+            comm_type: call.query("comm-type").map(CommunicationType::from),
+            protocol: call.query("protocol").map(Protocol::from),
+            aef_id: text("aef-id"),
+            data_format: call.query("data-format").map(DataFormat::from),
+            api_cat: text("api-cat"),
+            api_prov_name: text("req-api-prov-name"),
+            api_supported_features: features("api-supported-features")?,
+            api_ids: call
+                .query("api-ids")
+                .map(|ids| ids.split(',').map(str::to_owned).collect()),
+            supported_features: features("supported-features")?,
+        };
+        let records = call.core.view.read();
+        let found = discovery::discover(&criteria, &invoker.record.reach, records.apis())?;
+        json_answer(StatusCode::OK, &found)
+    })
+}

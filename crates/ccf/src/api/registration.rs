@@ -1,0 +1,268 @@
+//! CAPIF_API_Provider_Management_API (TS 29.222 clause 8.9).
+
+use std::sync::Arc;
+
+use capif_procedures::{
+    changes::Versioned,
+    refusal::Refusal,
+    registration::{self, Before, Plan},
+    state::{Certificate, ProviderDomain, ProviderFunction, Role},
+};
+use capif_spec::{
+    api_provider_management::{ApiProviderEnrolmentDetails, ApiProviderEnrolmentDetailsPatch},
+    common::{ApiProviderDomainId, ApiProviderFunctionId, Redacted},
+};
+use http::StatusCode;
+
+use super::{Answer, Call, created, json_answer, no_content, problem::ApiError};
+use crate::{
+    authority::keys,
+    core::Core,
+    credential::{self, Purpose},
+    random::{self, NoRandomness},
+    view::Records,
+};
+
+/// `POST registrations`.
+pub(crate) fn create(call: Call) -> Answer {
+    Box::pin(async move {
+        let core = &call.core;
+        let bearer = call.bearer()?.to_owned();
+        let verified =
+            credential::verify(&core.verifiers, &bearer, Purpose::Registration, &call.now).await?;
+        if credential::is_used(core.store.as_ref(), &verified.credential).await? {
+            return Err(Refusal::CredentialUsed.into());
+        }
+        let mut details: ApiProviderEnrolmentDetails = call.checked()?;
+        if details.reg_sec.expose() != bearer {
+            return Err(Refusal::incorrect(
+                "/regSec",
+                "`regSec` must repeat the registration credential of the Authorization header",
+            )
+            .into());
+        }
+        let name = verified.name.unwrap_or_else(|| "unnamed".to_owned());
+        let domain_id = ApiProviderDomainId::new(random::id("DOM")?);
+        let before = Before::Nothing {
+            credential: &verified.credential,
+            name: &name,
+        };
+        if let Some(id) = &details.api_prov_dom_id {
+            let reason =
+                format!("`apiProvDomId` is given by the CAPIF core function: leave {id} out");
+            return Err(Refusal::incorrect("/apiProvDomId", reason).into());
+        }
+        // A used-up credential is worth nothing to whoever reads the answer later; it is not repeated in full.
+        let reg_sec = std::mem::replace(&mut details.reg_sec, Redacted::from(String::new()));
+        let plan = plan(&call, details, before, domain_id.clone())?;
+        let certificates = certify(core, &call, &plan)?;
+        let (changes, mut answer) = {
+            let records = core.view.read();
+            plan.complete(
+                certificates,
+                records.apis(),
+                records.subscriptions(),
+                &call.now,
+            )?
+        };
+        answer.reg_sec = reg_sec;
+        core.commit(changes).await?;
+        created(
+            core,
+            &format!("/api-provider-management/v1/registrations/{domain_id}"),
+            &answer,
+        )
+    })
+}
+
+/// `PUT registrations/{registrationId}`.
+pub(crate) fn replace(call: Call) -> Answer {
+    Box::pin(async move {
+        let details: ApiProviderEnrolmentDetails = call.checked()?;
+        update(&call, details).await
+    })
+}
+
+/// `PATCH registrations/{registrationId}`: functions and information are replaced where given (RFC 7396).
+pub(crate) fn modify(call: Call) -> Answer {
+    Box::pin(async move {
+        let patch: ApiProviderEnrolmentDetailsPatch = call.checked()?;
+        let (domain, functions) = own_domain(&call)?;
+        let details = ApiProviderEnrolmentDetails {
+            api_prov_dom_id: None,
+            reg_sec: Redacted::from(String::new()),
+            api_prov_funcs: Some(match patch.api_prov_funcs {
+                Some(functions) => functions,
+                None => functions.iter().map(details_of).collect::<Result<_, _>>()?,
+            }),
+            api_prov_dom_info: patch
+                .api_prov_dom_info
+                .or(domain.record.information.clone()),
+            supp_feat: Some(domain.record.features.clone()),
+            fail_reason: None,
+            api_prov_name: None,
+            extra: Default::default(),
+        };
+        update(&call, details).await
+    })
+}
+
+/// `DELETE registrations/{registrationId}`.
+pub(crate) fn delete(call: Call) -> Answer {
+    Box::pin(async move {
+        let (domain, _) = own_domain(&call)?;
+        let id = domain.record.id.clone();
+        call.connection.close_after_response();
+        remove(&call.core, &id, Some(&call.connection)).await?;
+        Ok(no_content())
+    })
+}
+
+/// Removes a domain, whoever asks for it, and closes the connections of its functions.
+pub(crate) async fn remove(
+    core: &Core,
+    id: &ApiProviderDomainId,
+    but: Option<&capif_transport::Connection>,
+) -> Result<(), ApiError> {
+    let now = core.now();
+    let functions = core
+        .transact(|records| {
+            let domain = records.domain(id.as_str()).ok_or(Refusal::NotFound {
+                what: "provider domain",
+            })?;
+            let functions = functions_of(&domain.record, records);
+            let changes = registration::deregister(
+                domain,
+                &functions,
+                records.apis(),
+                records.subscriptions(),
+                &now,
+            );
+            Ok((changes, functions))
+        })
+        .await?;
+    for function in functions {
+        core.close_connections_of(function.id.as_str(), but);
+    }
+    Ok(())
+}
+
+async fn update(
+    call: &Call,
+    details: ApiProviderEnrolmentDetails,
+) -> Result<http::Response<capif_transport::Body>, ApiError> {
+    let core = &call.core;
+    let (domain, functions) = own_domain(call)?;
+    let id = domain.record.id.clone();
+    let before = Before::Domain(&domain, &functions);
+    let plan = plan(call, details, before, id)?;
+    let certificates = certify(core, call, &plan)?;
+    let (changes, answer) = {
+        let records = core.view.read();
+        plan.complete(
+            certificates,
+            records.apis(),
+            records.subscriptions(),
+            &call.now,
+        )?
+    };
+    core.commit(changes).await?;
+    let kept: Vec<&str> = answer
+        .api_prov_funcs
+        .iter()
+        .flatten()
+        .filter_map(|function| function.api_prov_func_id.as_ref())
+        .map(ApiProviderFunctionId::as_str)
+        .collect();
+    for function in &functions {
+        if !kept.contains(&function.id.as_str()) {
+            core.close_connections_of(function.id.as_str(), Some(&call.connection));
+        }
+    }
+    json_answer(StatusCode::OK, &answer)
+}
+
+/// The caller's own domain; any other id in the path is refused in one way, known or not (P-20).
+fn own_domain(
+    call: &Call,
+) -> Result<(Arc<Versioned<ProviderDomain>>, Vec<ProviderFunction>), Refusal> {
+    let function = call.caller.function()?;
+    if call.parameter(0) != function.domain_id.as_str() {
+        return Err(Refusal::NotTheCaller { place: "path" });
+    }
+    let records = call.core.view.read();
+    let domain = records
+        .domain(function.domain_id.as_str())
+        .cloned()
+        .ok_or(Refusal::NotFound {
+            what: "provider domain",
+        })?;
+    let functions = functions_of(&domain.record, &records);
+    Ok((domain, functions))
+}
+
+fn functions_of(domain: &ProviderDomain, records: &Records) -> Vec<ProviderFunction> {
+    domain
+        .functions
+        .iter()
+        .filter_map(|id| records.function(id.as_str()))
+        .map(|held| held.record.clone())
+        .collect()
+}
+
+fn plan(
+    call: &Call,
+    details: ApiProviderEnrolmentDetails,
+    before: Before<'_>,
+    domain_id: ApiProviderDomainId,
+) -> Result<Plan, ApiError> {
+    let functions = details.api_prov_funcs.iter().flatten();
+    let keys = functions
+        .take(registration::FUNCTIONS_MAX.saturating_add(1))
+        .map(|function| keys::judge(&function.reg_info.api_prov_pub_key))
+        .collect();
+    let mut failed: Option<NoRandomness> = None;
+    let new_id = |role: Role| match random::id(role.as_str()) {
+        Ok(id) => ApiProviderFunctionId::new(id),
+        Err(error) => {
+            failed = Some(error);
+            ApiProviderFunctionId::new(String::new())
+        }
+    };
+    let plan = registration::plan(details, before, domain_id, keys, new_id, &call.now)?;
+    match failed {
+        Some(error) => Err(error.into()),
+        None => Ok(plan),
+    }
+}
+
+fn certify(core: &Core, call: &Call, plan: &Plan) -> Result<Vec<Certificate>, ApiError> {
+    plan.orders()
+        .map(|order| {
+            core.authority
+                .sign(order, call.now.0)
+                .map_err(ApiError::from)
+        })
+        .collect()
+}
+
+/// A function as a request would name it.
+fn details_of(
+    function: &ProviderFunction,
+) -> Result<capif_spec::api_provider_management::ApiProviderFunctionDetails, Refusal> {
+    let mut details = serde_json::json!({
+        "apiProvFuncId": function.id,
+        "regInfo": { "apiProvPubKey": function.public_key_text },
+        "apiProvFuncRole": function.role,
+    });
+    if let (Some(members), Some(information)) = (details.as_object_mut(), &function.information) {
+        members.insert("apiProvFuncInfo".to_owned(), information.clone().into());
+    }
+    if let (Some(members), false) = (details.as_object_mut(), function.hosts.is_empty()) {
+        let hosts = serde_json::json!({ "hosts": function.hosts });
+        members.insert(registration::HOSTS_MEMBER.to_owned(), hosts);
+    }
+    serde_json::from_value(details).map_err(|_| Refusal::NotFound {
+        what: "provider function",
+    })
+}

@@ -1,0 +1,260 @@
+//! CAPIF_Security_API (TS 29.222 clause 8.5).
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use capif_procedures::{
+    authentication::{self, Material},
+    authorization::{self, TokenRequest},
+    refusal::{Refusal, RequestFault, TokenRefusal},
+    revocation, security_method,
+    state::Digest,
+};
+use capif_spec::{
+    common::{AefId, ServiceApiId},
+    security::{AccessTokenReq, AccessTokenRsp, SecurityNotification, ServiceSecurity},
+};
+use http::{HeaderValue, StatusCode, header};
+
+use super::{Answer, Call, created, json_answer, no_content, problem::ApiError};
+use crate::random;
+
+/// `PUT trustedInvokers/{apiInvokerId}`; repeating it replaces the context.
+pub(crate) fn create(call: Call) -> Answer {
+    Box::pin(async move {
+        let answer = negotiate(&call, false).await?;
+        let path = format!("/capif-security/v1/trustedInvokers/{}", call.parameter(0));
+        created(&call.core, &path, &answer)
+    })
+}
+
+/// `POST trustedInvokers/{apiInvokerId}/update`; there must be a context already.
+pub(crate) fn update(call: Call) -> Answer {
+    Box::pin(async move {
+        let answer = negotiate(&call, true).await?;
+        json_answer(StatusCode::OK, &answer)
+    })
+}
+
+async fn negotiate(call: &Call, must_exist: bool) -> Result<ServiceSecurity, ApiError> {
+    let request: ServiceSecurity = call.checked()?;
+    let id = call.caller.invoker()?.record.id.clone();
+    call.core
+        .transact(|records| {
+            let invoker = records
+                .invoker(id.as_str())
+                .ok_or(Refusal::CertificateUnknown)?;
+            let held = records.context(id.as_str());
+            if must_exist && held.is_none() {
+                return Err(Refusal::NotFound {
+                    what: "security context",
+                });
+            }
+            security_method::negotiate(
+                request.clone(),
+                &invoker.record,
+                held.map(AsRef::as_ref),
+                records.apis(),
+                &call.core.config.security.methods,
+            )
+        })
+        .await
+}
+
+/// `GET trustedInvokers/{apiInvokerId}`.
+pub(crate) fn get(call: Call) -> Answer {
+    Box::pin(async move {
+        let aef_id = aef_id(&call)?;
+        let flag = |name: &str| match call.query(name) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(Refusal::Malformed {
+                pointer: name.to_owned(),
+                reason: format!("`{name}` is true or false"),
+                fault: RequestFault::Query,
+            }),
+        };
+        let (authentication, authorization) =
+            (flag("authenticationInfo")?, flag("authorizationInfo")?);
+        let jwks_uri = format!("{}/.well-known/jwks.json", call.core.api_root);
+        let anchors = [call.core.authority.root_pem().to_owned()];
+        let material = Material {
+            jwks_uri: &jwks_uri,
+            anchors: &anchors,
+        };
+        let records = call.core.view.read();
+        let invoker = records.invoker(call.parameter(0));
+        let context = records.context(call.parameter(0));
+        let (Some(invoker), Some(context)) = (invoker, context) else {
+            return Err(Refusal::NotFound {
+                what: "security context",
+            }
+            .into());
+        };
+        let answer = authentication::security_information(
+            &aef_id,
+            &invoker.record,
+            &context.record,
+            records.apis(),
+            authentication,
+            authorization,
+            material,
+        )?;
+        json_answer(StatusCode::OK, &answer)
+    })
+}
+
+/// `DELETE trustedInvokers/{apiInvokerId}`: all that the caller's AEF grants.
+pub(crate) fn revoke_all(call: Call) -> Answer {
+    Box::pin(async move {
+        let aef_id = aef_id(&call)?;
+        let invoker = call.parameter(0).to_owned();
+        revoke(&call, &aef_id, &invoker, None).await?;
+        Ok(no_content())
+    })
+}
+
+/// `POST trustedInvokers/{apiInvokerId}/delete`: the APIs listed.
+pub(crate) fn revoke_some(call: Call) -> Answer {
+    Box::pin(async move {
+        let aef_id = aef_id(&call)?;
+        let notice: SecurityNotification = call.checked()?;
+        if notice.api_invoker_id.as_str() != call.parameter(0) {
+            return Err(Refusal::incorrect(
+                "/apiInvokerId",
+                "`apiInvokerId` must be the id in the path",
+            )
+            .into());
+        }
+        if notice.aef_id.as_ref().is_some_and(|id| *id != aef_id) {
+            return Err(Refusal::NotTheCaller { place: "body" }.into());
+        }
+        let apis: Vec<ServiceApiId> = notice
+            .api_ids
+            .iter()
+            .map(|id| ServiceApiId::new(id.to_string()))
+            .collect();
+        revoke(&call, &aef_id, notice.api_invoker_id.as_str(), Some(&apis)).await?;
+        Ok(no_content())
+    })
+}
+
+async fn revoke(
+    call: &Call,
+    aef_id: &AefId,
+    invoker: &str,
+    apis: Option<&[ServiceApiId]>,
+) -> Result<(), ApiError> {
+    call.core
+        .transact(|records| {
+            let context = records.context(invoker).ok_or(Refusal::NotFound {
+                what: "security context",
+            })?;
+            let changes =
+                revocation::revoke(aef_id, apis, context, records.subscriptions(), &call.now)?;
+            Ok((changes, ()))
+        })
+        .await
+}
+
+fn aef_id(call: &Call) -> Result<AefId, Refusal> {
+    Ok(AefId::new(call.caller.function()?.id.as_str()))
+}
+
+/// `POST securities/{securityId}/token`.
+pub(crate) fn token(call: Call) -> Answer {
+    Box::pin(async move {
+        let core = &call.core;
+        let invoker = call.caller.invoker()?;
+        let id = invoker.record.id.as_str();
+        if let Some(seconds) = core.secret_failures.must_wait(id, call.now.0) {
+            return Err(ApiError::SecretsExhausted(seconds));
+        }
+        let form: AccessTokenReq = form(&call)?;
+        let (basic_id, secret) = client_secret(&call, &form)?;
+        if basic_id.is_some_and(|basic_id| basic_id != form.client_id) {
+            return Err(TokenRefusal::InvalidClient.into());
+        }
+        let request = TokenRequest {
+            security_id: call.parameter(0),
+            grant_type: &form.grant_type,
+            client_id: &form.client_id,
+            secret,
+            scope: form.scope.as_deref(),
+        };
+        let lifetime = i64::from(core.config.security.token_seconds);
+        let claims = {
+            let records = core.view.read();
+            authorization::grant(
+                &request,
+                &invoker.record,
+                records.context(id).map(|held| &held.record),
+                records.apis(),
+                random::id("")?,
+                lifetime,
+                &call.now,
+            )
+        };
+        let claims = claims.inspect_err(|refusal| {
+            if *refusal == TokenRefusal::InvalidClient {
+                core.secret_failures.count(id, call.now.0);
+            }
+        })?;
+        core.secret_failures.forget(id);
+        let answer = AccessTokenRsp {
+            access_token: core.access_tokens.sign("at+jwt", &claims)?,
+            token_type: "Bearer".to_owned(),
+            expires_in: u64::from(core.config.security.token_seconds),
+            scope: Some(claims.scope),
+            extra: Default::default(),
+        };
+        let mut response = json_answer(StatusCode::OK, &answer)?;
+        response
+            .headers_mut()
+            .insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+        Ok(response)
+    })
+}
+
+fn form(call: &Call) -> Result<AccessTokenReq, TokenRefusal> {
+    let invalid = |reason: &str| TokenRefusal::InvalidRequest(reason.to_owned());
+    if std::str::from_utf8(&call.body).is_err() {
+        return Err(invalid("the form is not UTF-8"));
+    }
+    serde_urlencoded::from_bytes(&call.body)
+        .map_err(|_| invalid("send grant_type, client_id and client_secret, each once, as a form"))
+}
+
+/// The secret's digest and, from HTTP Basic, the id beside it. Only one way at a time (RFC 6749 section 2.3).
+fn client_secret(
+    call: &Call,
+    form: &AccessTokenReq,
+) -> Result<(Option<String>, Option<Digest>), TokenRefusal> {
+    let in_form = form
+        .client_secret
+        .as_ref()
+        .map(|secret| random::sha256(secret.expose().as_bytes()));
+    let mut headers = call.headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = headers.next() else {
+        return Ok((None, in_form));
+    };
+    if in_form.is_some() || headers.next().is_some() {
+        return Err(TokenRefusal::InvalidRequest(
+            "authenticate in one way only: either client_secret in the form or HTTP Basic"
+                .to_owned(),
+        ));
+    }
+    let decoded = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"))
+        .and_then(|(_, text)| BASE64_STANDARD.decode(text.trim()).ok())
+        .map(zeroize::Zeroizing::new);
+    let pair = decoded
+        .as_ref()
+        .and_then(|octets| std::str::from_utf8(octets).ok())
+        .and_then(|text| text.split_once(':'));
+    match pair {
+        Some((id, secret)) => Ok((Some(id.to_owned()), Some(random::sha256(secret.as_bytes())))),
+        None => Err(TokenRefusal::InvalidClient),
+    }
+}

@@ -1,0 +1,95 @@
+//! Signing keys for tokens, and their public halves.
+
+use capif_spec::common::Redacted;
+use jsonwebtoken::{
+    Algorithm, DecodingKey, EncodingKey, Header,
+    jwk::{Jwk, JwkSet, ThumbprintHash},
+};
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
+use serde::Serialize;
+
+use super::AuthorityError;
+
+/// Names of the files of signing keys within the CCF's folder.
+pub mod files {
+    /// Signs access tokens.
+    pub const ACCESS: &str = "keys/access-token.key";
+    /// Signs onboarding and registration credentials.
+    pub const CREDENTIAL: &str = "keys/credential.key";
+}
+
+/// A new ES256 key, as PEM.
+pub(crate) fn create() -> Result<String, AuthorityError> {
+    Ok(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?.serialize_pem())
+}
+
+/// An ES256 signing key (TS 33.210 clause 6.3.3); `kid` is its thumbprint (RFC 7638).
+pub struct SigningKey {
+    key: EncodingKey,
+    jwk: Jwk,
+    kid: String,
+}
+
+impl std::fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SigningKey")
+            .field("kid", &self.kid)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SigningKey {
+    /// Reads a key.
+    ///
+    /// # Errors
+    /// When the text is not a PKCS#8 PEM of a P-256 key.
+    pub fn from_pem(pem: &str) -> Result<Self, AuthorityError> {
+        let unusable = |error: jsonwebtoken::errors::Error| {
+            AuthorityError::Material(format!("token signing key: {error}"))
+        };
+        let key = EncodingKey::from_ec_pem(pem.as_bytes()).map_err(unusable)?;
+        let mut jwk = Jwk::from_encoding_key(&key, Algorithm::ES256).map_err(unusable)?;
+        let kid = jwk.thumbprint(ThumbprintHash::SHA256).map_err(unusable)?;
+        jwk.common.key_id = Some(kid.clone());
+        jwk.common.public_key_use = Some(jsonwebtoken::jwk::PublicKeyUse::Signature);
+        Ok(Self { key, jwk, kid })
+    }
+
+    /// Signs claims as a compact JWS (RFC 7515) whose header tells their kind.
+    ///
+    /// # Errors
+    /// When signing fails.
+    pub fn sign(&self, typ: &str, claims: &impl Serialize) -> Result<Redacted, AuthorityError> {
+        let header = Header {
+            typ: Some(typ.to_owned()),
+            kid: Some(self.kid.clone()),
+            ..Header::new(Algorithm::ES256)
+        };
+        jsonwebtoken::encode(&header, claims, &self.key)
+            .map(Redacted::from)
+            .map_err(|error| AuthorityError::Material(format!("signing a token: {error}")))
+    }
+
+    /// The name of the key.
+    #[must_use]
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// The public half (RFC 7517).
+    #[must_use]
+    pub fn jwk_set(&self) -> JwkSet {
+        JwkSet {
+            keys: vec![self.jwk.clone()],
+        }
+    }
+
+    /// The public half, to verify with.
+    ///
+    /// # Errors
+    /// When the library cannot use it.
+    pub fn decoding_key(&self) -> Result<DecodingKey, AuthorityError> {
+        DecodingKey::from_jwk(&self.jwk)
+            .map_err(|error| AuthorityError::Material(format!("token signing key: {error}")))
+    }
+}

@@ -1,0 +1,247 @@
+//! A running core function.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use capif_transport::{
+    Acceptor, ClientCertificates, Connections, Limits, Server, ServerTls, SharedClock, TlsError,
+};
+
+use crate::{
+    admin,
+    api::{self, failures::Failures, operations::TableError},
+    authority::{
+        Authority, AuthorityError,
+        tokens::{self, SigningKey},
+    },
+    config::{Config, ConfigError},
+    core::Core,
+    credential::{Issuer, handed_over::HandedOver, issuers::Issuers},
+    init::ID_FILE,
+    store::{EmbeddedStore, Fault, Store},
+    tasks::{self, Tasks},
+    view::View,
+};
+
+/// The folder of the embedded store within the CCF's folder.
+const STORE_FOLDER: &str = "store";
+
+/// The CCF cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// There is no CCF in the folder.
+    #[error("{0} holds no CAPIF core function; make one with `capif init`")]
+    NotInitialised(PathBuf),
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Keys or certificates are missing or wrong.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The store does not open.
+    #[error(transparent)]
+    Store(#[from] Fault),
+    /// A socket is not to be had.
+    #[error(
+        "cannot listen on {address}: {source}; stop what listens there or set `{key}` in capif.toml"
+    )]
+    Listen {
+        /// The socket.
+        address: String,
+        /// The key that names it.
+        key: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The table of operations and the router disagree.
+    #[error(transparent)]
+    Table(#[from] TableError),
+}
+
+/// A core function that serves until it is drained.
+pub struct Ccf {
+    core: Arc<Core>,
+    server: Server,
+    management: Server,
+    operator: Server,
+    tasks: Tasks,
+}
+
+impl std::fmt::Debug for Ccf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ccf").finish_non_exhaustive()
+    }
+}
+
+impl Ccf {
+    /// Starts the CCF whose folder this is.
+    ///
+    /// # Errors
+    /// Says what is missing, wrong or taken.
+    pub async fn start(dir: &Path, config: Config, clock: SharedClock) -> Result<Self, StartError> {
+        let ccf_id = std::fs::read_to_string(dir.join(ID_FILE))
+            .map_err(|_| StartError::NotInitialised(dir.to_owned()))?;
+        let ccf_id = ccf_id.trim().to_owned();
+        let authority = Authority::load(
+            dir,
+            config.certificates.invoker_days,
+            config.certificates.function_days,
+        )?;
+        let access_tokens = SigningKey::from_pem(&read_key(dir, tokens::files::ACCESS)?)?;
+        let credential_key = SigningKey::from_pem(&read_key(dir, tokens::files::CREDENTIAL)?)?;
+        let credentials = Issuer::new(credential_key, &ccf_id);
+        let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(&dir.join(STORE_FOLDER))?);
+        let view = View::load(store.as_ref()).await?;
+        let issuers = Issuers::new(&credentials, &config.onboarding.issuers, &clock)?;
+
+        // The server's name and port are known once it listens; until then nothing is answered with them.
+        let hosts = hosts(&config);
+        let identity = authority.own_identity(&ccf_id, &hosts, clock.now())?;
+        let anchors = authority.anchors()?;
+        let acceptor = Acceptor::new(ServerTls {
+            identity: identity.clone(),
+            client_certificates: ClientCertificates::Requested(anchors.clone()),
+            clock: Arc::clone(&clock),
+        })?;
+        let listener = capif_transport::listen(config.ccf.listen)
+            .map_err(listen_error(config.ccf.listen.to_string(), "ccf.listen"))?;
+        let mut config = config;
+        if let Ok(address) = listener.local_addr() {
+            config.ccf.listen = address;
+        }
+        let core = Arc::new(Core {
+            api_root: format!("https://{}", config.address()),
+            verifiers: vec![
+                Box::new(HandedOver::new(Arc::clone(&store))),
+                Box::new(issuers),
+            ],
+            clock: Arc::clone(&clock),
+            store,
+            view,
+            authority,
+            access_tokens,
+            credentials,
+            secret_failures: Failures::default(),
+            connections: OnceLock::new(),
+            config,
+        });
+        let limits = Limits {
+            connections_max: core.config.limits.connections_max,
+            ..Limits::default()
+        };
+        let api = api::Api::new(Arc::clone(&core))?;
+        let server = Server::serve(listener, Arc::new(acceptor), limits, api).map_err(
+            listen_error(core.config.ccf.listen.to_string(), "ccf.listen"),
+        )?;
+        let _first = core.connections.set(Arc::clone(server.connections()));
+
+        let address = core.config.management.listen;
+        let management = Server::bind_plain(
+            address,
+            Limits::default(),
+            api::health::Health::new(Arc::clone(&core)),
+        )
+        .map_err(listen_error(address.to_string(), "management.listen"))?;
+        let socket = dir.join(admin::SOCKET);
+        let operator = Server::bind_unix(
+            &socket,
+            Limits::default(),
+            admin::Admin::new(Arc::clone(&core)),
+        )
+        .map_err(listen_error(socket.display().to_string(), "--dir"))?;
+        let tasks = tasks::start(&core, identity, anchors)?;
+        Ok(Self {
+            core,
+            server,
+            management,
+            operator,
+            tasks,
+        })
+    }
+
+    /// The socket of CAPIF-1 to 5.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+
+    /// Host and port under which others reach it.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.core.config.address()
+    }
+
+    /// The socket of the health probes.
+    #[must_use]
+    pub fn management_addr(&self) -> SocketAddr {
+        self.management.local_addr()
+    }
+
+    /// The live connections of CAPIF-1 to 5.
+    #[must_use]
+    pub fn connections(&self) -> &Arc<Connections> {
+        self.server.connections()
+    }
+
+    /// Ends service: takes no more connections, answers what is under way, at most for `grace`.
+    pub async fn drain(self, grace: Duration) {
+        self.tasks.stop().await;
+        self.operator.drain(grace).await;
+        self.server.drain(grace).await;
+        self.management.drain(grace).await;
+    }
+}
+
+fn listen_error(address: String, key: &'static str) -> impl FnOnce(io::Error) -> StartError {
+    move |source| StartError::Listen {
+        address,
+        key,
+        source,
+    }
+}
+
+fn read_key(dir: &Path, file: &str) -> Result<zeroize::Zeroizing<String>, AuthorityError> {
+    let path = dir.join(file);
+    std::fs::read_to_string(&path)
+        .map(zeroize::Zeroizing::new)
+        .map_err(|source| AuthorityError::File {
+            file: path.display().to_string(),
+            source,
+        })
+}
+
+/// The names and addresses that the server certificate carries.
+fn hosts(config: &Config) -> Vec<String> {
+    let mut hosts = vec![
+        "localhost".to_owned(),
+        "127.0.0.1".to_owned(),
+        "::1".to_owned(),
+    ];
+    let mut add = |host: &str| {
+        let host = host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned();
+        if !host.is_empty() && !hosts.contains(&host) {
+            hosts.push(host);
+        }
+    };
+    if !config.ccf.listen.ip().is_unspecified() {
+        add(&config.ccf.listen.ip().to_string());
+    }
+    if let Some((host, _port)) = config.address().rsplit_once(':') {
+        add(host);
+    }
+    for name in &config.ccf.names {
+        add(name);
+    }
+    hosts
+}

@@ -1,0 +1,409 @@
+//! Configuration: one file, one struct per section, every key with a default that works on its own.
+//!
+//! Any key can be overridden by the environment: `CAPIF_`, the section, two underscores, the key, in capitals, for
+//! example `CAPIF_CCF__LISTEN`. Unknown keys are refused.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use capif_spec::publish_service::SecurityMethod;
+use figment::{
+    Figment,
+    providers::{Env, Format, Toml},
+};
+use serde::Deserialize;
+
+/// The name of the configuration file within the CCF's folder.
+pub const FILE_NAME: &str = "capif.toml";
+
+/// The file that `capif init` writes; every key stands there with its default, commented out.
+pub const TEMPLATE: &str = include_str!("capif.toml");
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where the CCF listens and how it is reached.
+    pub ccf: CcfSection,
+    /// The listener for health probes.
+    pub management: ManagementSection,
+    /// Life of issued certificates.
+    pub certificates: CertificatesSection,
+    /// Who may enrol.
+    pub onboarding: OnboardingSection,
+    /// Security methods and tokens.
+    pub security: SecuritySection,
+    /// Delivery of notifications.
+    pub events: EventsSection,
+    /// Bounds.
+    pub limits: LimitsSection,
+    /// What is logged.
+    pub log: LogSection,
+}
+
+/// `[ccf]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CcfSection {
+    /// The socket for CAPIF-1/1e, 3, 4 and 5.
+    pub listen: SocketAddr,
+    /// Host and port under which others reach that socket; the socket itself if empty.
+    pub address: String,
+    /// More names or addresses that the server certificate carries.
+    pub names: Vec<String>,
+}
+
+impl Default for CcfSection {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8443)),
+            address: String::new(),
+            names: Vec::new(),
+        }
+    }
+}
+
+/// `[management]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ManagementSection {
+    /// The socket for `/livez` and `/readyz`; loopback only.
+    pub listen: SocketAddr,
+}
+
+impl Default for ManagementSection {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8480)),
+        }
+    }
+}
+
+/// `[certificates]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CertificatesSection {
+    /// Life of an API invoker's certificate, in days.
+    pub invoker_days: u32,
+    /// Life of the certificate of an AEF, APF, AMF or of the CCF itself, in days.
+    pub function_days: u32,
+}
+
+impl Default for CertificatesSection {
+    fn default() -> Self {
+        Self {
+            invoker_days: 90,
+            function_days: 365,
+        }
+    }
+}
+
+/// `[onboarding]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OnboardingSection {
+    /// Life of an onboarding credential, in minutes.
+    pub credential_minutes: u32,
+    /// Life of a provider's registration credential, in hours.
+    pub registration_hours: u32,
+    /// Issuers of onboarding credentials besides the CCF.
+    pub issuers: Vec<IssuerSection>,
+}
+
+impl Default for OnboardingSection {
+    fn default() -> Self {
+        Self {
+            credential_minutes: 15,
+            registration_hours: 24,
+            issuers: Vec::new(),
+        }
+    }
+}
+
+/// `[[onboarding.issuers]]`: an outside issuer (D-25).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssuerSection {
+    /// The `iss` of its credentials.
+    pub issuer: String,
+    /// The `aud` that its credentials must name.
+    pub audience: String,
+    /// Its keys, as a JWKS file.
+    #[serde(default)]
+    pub jwks_file: Option<PathBuf>,
+    /// Its keys, as an https address of a JWKS.
+    #[serde(default)]
+    pub jwks_url: Option<String>,
+    /// The trust anchors for `jwks_url`, as a PEM file; the system's if absent.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// The APIs that its credentials can open; all if absent.
+    #[serde(default)]
+    pub apis: Option<Vec<String>>,
+}
+
+/// `[security]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SecuritySection {
+    /// The methods that may be selected, the preferred one first.
+    pub methods: Vec<SecurityMethod>,
+    /// Life of an access token, in seconds.
+    pub token_seconds: u32,
+}
+
+impl Default for SecuritySection {
+    fn default() -> Self {
+        Self {
+            methods: vec![SecurityMethod::Pki, SecurityMethod::Oauth],
+            token_seconds: 600,
+        }
+    }
+}
+
+/// `[events]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EventsSection {
+    /// How long a notification is offered to a receiver that does not acknowledge it, in hours.
+    pub retention_hours: u32,
+    /// The longest pause between two attempts, in seconds.
+    pub retry_seconds_max: u32,
+}
+
+impl Default for EventsSection {
+    fn default() -> Self {
+        Self {
+            retention_hours: 72,
+            retry_seconds_max: 10,
+        }
+    }
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsSection {
+    /// The largest request body, in bytes.
+    pub body_bytes_max: usize,
+    /// How long a request body may take, in seconds.
+    pub body_seconds_max: u32,
+    /// The most connections at a time.
+    pub connections_max: usize,
+    /// How long an invocation log entry is kept, in hours.
+    pub log_hours: u32,
+}
+
+impl Default for LimitsSection {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 1 << 20,
+            body_seconds_max: 10,
+            connections_max: 20_000,
+            log_hours: 720,
+        }
+    }
+}
+
+/// `[log]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogSection {
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: String,
+    /// `text` or `json`.
+    pub format: LogFormat,
+}
+
+impl Default for LogSection {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Text,
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// The configuration cannot be used; the text says which key and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+impl Config {
+    /// Reads the file in the CCF's folder, when there is one, and the environment over it.
+    ///
+    /// # Errors
+    /// Says which key is unknown or wrong.
+    pub fn load(dir: &Path) -> Result<Self, ConfigError> {
+        let file = dir.join(FILE_NAME);
+        let figment = Figment::new().merge(Toml::file_exact(&file)).merge(
+            Env::prefixed("CAPIF_")
+                .filter(|key| key.as_str().contains("__"))
+                .split("__"),
+        );
+        Self::extract(&figment)
+    }
+
+    /// Reads a configuration from text, as a file would hold it.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        Self::extract(&Figment::new().merge(Toml::string(text)))
+    }
+
+    fn extract(figment: &Figment) -> Result<Self, ConfigError> {
+        let config: Self = figment.extract().map_err(|error| explain(&error))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let refuse = |text: String| Err(ConfigError(text));
+        if !self.management.listen.ip().is_loopback() {
+            return refuse(
+                "management.listen: this listener is unprotected and must be on loopback, for example 127.0.0.1:8480"
+                    .to_owned(),
+            );
+        }
+        if self.security.methods.is_empty() {
+            return refuse("security.methods: name at least one of PKI, OAUTH".to_owned());
+        }
+        if let Some(method) = self
+            .security
+            .methods
+            .iter()
+            .find(|method| !matches!(method, SecurityMethod::Pki | SecurityMethod::Oauth))
+        {
+            return refuse(format!(
+                "security.methods: {method} is not available in this version; use PKI and OAUTH"
+            ));
+        }
+        let positive = [
+            (
+                "certificates.invoker_days",
+                self.certificates.invoker_days,
+                1095,
+            ),
+            (
+                "certificates.function_days",
+                self.certificates.function_days,
+                1095,
+            ),
+            (
+                "onboarding.credential_minutes",
+                self.onboarding.credential_minutes,
+                43_200,
+            ),
+            (
+                "onboarding.registration_hours",
+                self.onboarding.registration_hours,
+                8760,
+            ),
+            (
+                "security.token_seconds",
+                self.security.token_seconds,
+                86_400,
+            ),
+            ("events.retention_hours", self.events.retention_hours, 8760),
+            (
+                "events.retry_seconds_max",
+                self.events.retry_seconds_max,
+                3600,
+            ),
+            ("limits.body_seconds_max", self.limits.body_seconds_max, 600),
+            ("limits.log_hours", self.limits.log_hours, 87_600),
+        ];
+        for (key, value, max) in positive {
+            if !(1..=max).contains(&value) {
+                return refuse(format!("{key}: must be from 1 to {max}"));
+            }
+        }
+        for issuer in &self.onboarding.issuers {
+            if issuer.jwks_file.is_some() == issuer.jwks_url.is_some() {
+                return refuse(format!(
+                    "onboarding.issuers ({}): give exactly one of jwks_file and jwks_url",
+                    issuer.issuer
+                ));
+            }
+            if issuer
+                .jwks_url
+                .as_ref()
+                .is_some_and(|url| !url.starts_with("https://"))
+            {
+                return refuse(format!(
+                    "onboarding.issuers ({}): jwks_url must begin with https://",
+                    issuer.issuer
+                ));
+            }
+        }
+        if !["error", "warn", "info", "debug", "trace"].contains(&self.log.level.as_str()) {
+            return refuse("log.level: use error, warn, info, debug or trace".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Host and port under which others reach the CCF.
+    #[must_use]
+    pub fn address(&self) -> String {
+        if self.ccf.address.is_empty() {
+            self.ccf.listen.to_string()
+        } else {
+            self.ccf.address.clone()
+        }
+    }
+}
+
+/// Names the key, and the one that was probably meant.
+fn explain(error: &figment::Error) -> ConfigError {
+    let lines: Vec<String> = error
+        .clone()
+        .into_iter()
+        .map(|error| {
+            let mut path = error.path.join(".");
+            let source = error
+                .metadata
+                .as_ref()
+                .and_then(|metadata| metadata.source.as_ref())
+                .map(|source| format!(" (in {source})"))
+                .unwrap_or_default();
+            match &error.kind {
+                figment::error::Kind::UnknownField(field, known) => {
+                    if !path.ends_with(field.as_str()) {
+                        path = if path.is_empty() {
+                            field.clone()
+                        } else {
+                            format!("{path}.{field}")
+                        };
+                    }
+                    let nearest = known
+                        .iter()
+                        .map(|name| (strsim::damerau_levenshtein(field, name), *name))
+                        .min();
+                    let hint = match nearest {
+                        Some((distance, name)) if distance <= 3 => {
+                            format!("; did you mean `{name}`?")
+                        }
+                        _ => format!("; known here: {}", known.join(", ")),
+                    };
+                    format!("{path}: unknown key{hint}{source}")
+                }
+                kind => format!("{path}: {kind}{source}"),
+            }
+        })
+        .collect();
+    ConfigError(lines.join("\n"))
+}

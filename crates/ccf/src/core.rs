@@ -1,0 +1,107 @@
+//! What every operation works with.
+
+use std::sync::{Arc, OnceLock};
+
+use capif_procedures::{
+    changes::{Changes, Key, Kind},
+    refusal::Refusal,
+};
+use capif_spec::common::DateTime;
+use capif_transport::{Closing, Connection, Connections, Peer, SharedClock};
+
+use crate::{
+    api::problem::ApiError,
+    authority::{Authority, tokens::SigningKey},
+    config::Config,
+    credential::{CredentialVerifier, Issuer},
+    store::{CommitError, Store},
+    view::{Records, View},
+};
+
+/// How often a decision is made anew because records moved under it.
+const ATTEMPTS_MAX: usize = 8;
+
+/// The parts of a CCF, each made once and handed to whoever needs them.
+pub(crate) struct Core {
+    pub(crate) config: Config,
+    pub(crate) api_root: String,
+    pub(crate) clock: SharedClock,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) view: Arc<View>,
+    pub(crate) authority: Authority,
+    pub(crate) access_tokens: SigningKey,
+    pub(crate) credentials: Issuer,
+    pub(crate) verifiers: Vec<Box<dyn CredentialVerifier>>,
+    pub(crate) secret_failures: crate::api::failures::Failures,
+    /// Set once the listener is up.
+    pub(crate) connections: OnceLock<Arc<Connections>>,
+}
+
+impl Core {
+    pub(crate) fn now(&self) -> DateTime {
+        DateTime(self.clock.now())
+    }
+
+    /// Decides on the records as they are, commits, and decides anew when they moved meanwhile. What `decide` returns beside
+    /// the changes is the answer.
+    pub(crate) async fn transact<T>(
+        &self,
+        mut decide: impl FnMut(&Records) -> Result<(Changes, T), Refusal>,
+    ) -> Result<T, ApiError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let (changes, answer) = {
+                let records = self.view.read();
+                decide(&records)?
+            };
+            match self.store.commit(changes).await {
+                Ok(_) => return Ok(answer),
+                Err(CommitError::Conflict(key)) => {
+                    if let Some(refusal) = meaning(&key) {
+                        return Err(refusal.into());
+                    }
+                }
+                Err(CommitError::Fault(fault)) => return Err(fault.into()),
+            }
+        }
+        Err(ApiError::Busy)
+    }
+
+    /// Commits what was decided on nothing that could move.
+    pub(crate) async fn commit(&self, changes: Changes) -> Result<(), ApiError> {
+        match self.store.commit(changes).await {
+            Ok(_) => Ok(()),
+            Err(CommitError::Conflict(key)) => {
+                Err(meaning(&key).map_or(ApiError::Busy, ApiError::from))
+            }
+            Err(CommitError::Fault(fault)) => Err(fault.into()),
+        }
+    }
+
+    /// Closes the connections of an entity that is gone, but for the one that still carries the answer.
+    pub(crate) fn close_connections_of(&self, id: &str, but: Option<&Connection>) {
+        let Some(connections) = self.connections.get() else {
+            return;
+        };
+        let but = but.map(|connection| connection.id);
+        connections.close(
+            |connection| Some(connection.id) != but && is_of(&connection.peer, id),
+            Closing::Now,
+        );
+    }
+}
+
+fn is_of(peer: &Peer, id: &str) -> bool {
+    match peer {
+        Peer::Certificate(certificate) => certificate.common_name == id,
+        Peer::Anonymous => false,
+    }
+}
+
+/// Conflicts that no repetition can mend, in the words of the rule behind them.
+fn meaning(key: &Key) -> Option<Refusal> {
+    match key.kind {
+        Kind::CredentialUse | Kind::RegisteredCredential => Some(Refusal::CredentialUsed),
+        Kind::ServiceApiName => Some(Refusal::ApiNameTaken),
+        _ => None,
+    }
+}

@@ -1,0 +1,75 @@
+//! Removal of what time has made needless: marks of use of credentials that are too old to be used anyway, handed-over
+//! credentials that nobody used, old invocation logs.
+
+use std::{sync::Arc, time::Duration};
+
+use capif_procedures::{
+    changes::{Change, Changes, Expect, Record},
+    state::{CredentialUse, InvocationLogEntry, RegisteredCredential},
+};
+use tokio::sync::watch;
+
+use crate::{
+    core::Core,
+    store::{self, CommitError, Fault, Page},
+};
+
+/// How often the store is swept.
+const PERIOD: Duration = Duration::from_secs(300);
+
+/// How many records one commit removes.
+const BATCH: usize = 500;
+
+/// Runs until stopped.
+pub(super) async fn run(core: Arc<Core>, mut stopped: watch::Receiver<bool>) {
+    loop {
+        if let Err(fault) = sweep_all(&core).await {
+            tracing::warn!(%fault, "expired records were not removed");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PERIOD) => {}
+            _ = stopped.wait_for(|stopped| *stopped) => break,
+        }
+    }
+}
+
+async fn sweep_all(core: &Core) -> Result<(), Fault> {
+    let now = core.now();
+    sweep::<CredentialUse>(core, |record| record.expires <= now).await?;
+    sweep::<RegisteredCredential>(core, |record| record.expires <= now).await?;
+    let kept = time::Duration::hours(i64::from(core.config.limits.log_hours));
+    sweep::<InvocationLogEntry>(core, |record| record.received.0 + kept <= now.0).await
+}
+
+async fn sweep<R: Record>(core: &Core, expired: impl Fn(&R) -> bool) -> Result<(), Fault> {
+    let mut after = None;
+    loop {
+        let page = Page {
+            kind: R::KIND,
+            prefix: String::new(),
+            after: after.take(),
+            limit: BATCH,
+        };
+        let found = core.store.scan(page).await?;
+        let Some((last, _)) = found.last() else {
+            return Ok(());
+        };
+        after = Some(last.id.clone());
+        let mut changes = Changes::new();
+        for (key, stored) in found {
+            if expired(&store::decode::<R>(&key, &stored)?.record) {
+                changes.steps.push(Change::Delete {
+                    key,
+                    expect: Expect::Any,
+                });
+            }
+        }
+        if changes.is_empty() {
+            continue;
+        }
+        match core.store.commit(changes).await {
+            Ok(_) | Err(CommitError::Conflict(_)) => {}
+            Err(CommitError::Fault(fault)) => return Err(fault),
+        }
+    }
+}
