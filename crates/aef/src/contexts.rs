@@ -1,0 +1,238 @@
+//! What the CCF says of each API invoker (TS 33.122 clause 6.5.1, D-37): asked once, believed for a short while, forgotten when
+//! an event says so.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use capif_client::Provider;
+use capif_spec::{
+    common::ApiInvokerId, json, publish_service::SecurityMethod, security::ServiceSecurity,
+};
+use serde::Deserialize;
+use time::{Duration, OffsetDateTime};
+
+/// From this age on the CCF is asked again.
+const FRESH: Duration = Duration::seconds(30);
+
+/// Beyond this age nothing is believed, whatever the CCF's state (D-37).
+const AGE_MAX: Duration = Duration::seconds(60);
+
+/// How long it is believed that the CCF knows nothing of somebody.
+const UNKNOWN_AGE_MAX: Duration = Duration::seconds(1);
+
+/// The shortest pause between two questions because of calls that would be refused.
+const DOUBT_PAUSE: Duration = Duration::seconds(1);
+
+/// How many invokers are remembered.
+const INVOKERS_MAX: usize = 200_000;
+
+/// How often the CCF is asked anew about an invoker while its answer is fresh.
+const ASKED_AGAIN_MAX: u32 = 3;
+
+/// How often an answer that was overtaken by an event is asked for again.
+const ATTEMPTS_MAX: usize = 4;
+
+/// What an invoker may do at this AEF.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Authorization {
+    /// The method that counts, by API.
+    pub(crate) methods: HashMap<String, SecurityMethod>,
+    /// Tokens of an earlier generation are dead.
+    pub(crate) generation: u64,
+    /// SHA-256 of the certificate that counts, when one does.
+    pub(crate) certificate: Option<String>,
+}
+
+/// `authorizationInfo` to an AEF (D-08).
+#[derive(Deserialize)]
+struct AuthorizationInfo {
+    #[serde(rename = "gen")]
+    generation: u64,
+    apis: Vec<String>,
+}
+
+/// The part of `authenticationInfo` that counts for Method 2.
+#[derive(Deserialize)]
+struct AuthenticationInfo {
+    #[serde(default, rename = "x5t#S256")]
+    certificate: Option<String>,
+}
+
+struct Held {
+    asked: OffsetDateTime,
+    /// When a call that would be refused last made the gateway ask.
+    doubted: Option<OffsetDateTime>,
+    authorization: Option<Arc<Authorization>>,
+}
+
+/// The authorization of an invoker is not to be had.
+#[derive(Debug, thiserror::Error)]
+#[error("the CAPIF core function did not tell")]
+pub(crate) struct Unavailable;
+
+/// All that is remembered.
+pub(crate) struct Contexts {
+    provider: Arc<Provider>,
+    held: Mutex<HashMap<ApiInvokerId, Held>>,
+    /// Grows with everything that is forgotten: an answer asked for before is not kept after.
+    forgotten: AtomicU64,
+    asking: Mutex<HashMap<ApiInvokerId, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl Contexts {
+    pub(crate) fn new(provider: Arc<Provider>) -> Self {
+        Self {
+            provider,
+            held: Mutex::default(),
+            forgotten: AtomicU64::new(0),
+            asking: Mutex::default(),
+        }
+    }
+
+    /// What an invoker may do; `None` when the CCF knows of nothing. One question at a time per invoker.
+    pub(crate) async fn of(
+        &self,
+        id: &ApiInvokerId,
+        now: OffsetDateTime,
+    ) -> Result<Option<Arc<Authorization>>, Unavailable> {
+        if let Some(fresh) = self.at_hand(id, now, FRESH) {
+            return Ok(fresh);
+        }
+        let gate = Arc::clone(lock(&self.asking).entry(id.clone()).or_default());
+        let answer = {
+            let _one_at_a_time = gate.lock().await;
+            match self.at_hand(id, now, FRESH) {
+                Some(fresh) => Ok(fresh),
+                None => self.ask(id, now, None).await,
+            }
+        };
+        lock(&self.asking).remove(id);
+        answer
+    }
+
+    /// The same when what is at hand would refuse the caller, or is older than the caller's token: the CCF is asked whether it
+    /// still holds, for one invoker at most once a second. So an invoker that negotiated anew need not wait until what the
+    /// gateway remembers is old (TS 33.122 clause 6.7).
+    pub(crate) async fn again(
+        &self,
+        id: &ApiInvokerId,
+        now: OffsetDateTime,
+        held: Arc<Authorization>,
+    ) -> Result<Option<Arc<Authorization>>, Unavailable> {
+        if let Some(known) = lock(&self.held).get_mut(id) {
+            let recently =
+                |then: OffsetDateTime| (Duration::ZERO..DOUBT_PAUSE).contains(&(now - then));
+            if known.doubted.is_some_and(recently) {
+                return Ok(Some(held));
+            }
+            known.doubted = Some(now);
+        }
+        self.ask(id, now, Some(now)).await
+    }
+
+    async fn ask(
+        &self,
+        id: &ApiInvokerId,
+        now: OffsetDateTime,
+        doubted: Option<OffsetDateTime>,
+    ) -> Result<Option<Arc<Authorization>>, Unavailable> {
+        for _ in 0..ATTEMPTS_MAX {
+            let before = self.forgotten.load(Ordering::SeqCst);
+            let answer = match self.provider.security_context(id).await {
+                Ok(context) => context,
+                Err(error) => {
+                    tracing::warn!(invoker = %id, %error, "the CAPIF core function was not asked about an invoker");
+                    // What is not yet too old still counts.
+                    return self.at_hand(id, now, AGE_MAX).ok_or(Unavailable);
+                }
+            };
+            let authorization = answer.map(|context| Arc::new(read(&context)));
+            let mut held = lock(&self.held);
+            if self.forgotten.load(Ordering::SeqCst) != before {
+                continue;
+            }
+            if held.len() >= INVOKERS_MAX {
+                held.retain(|_, held| now - held.asked < AGE_MAX);
+            }
+            if held.len() < INVOKERS_MAX {
+                let authorization = authorization.clone();
+                held.insert(
+                    id.clone(),
+                    Held {
+                        asked: now,
+                        doubted,
+                        authorization,
+                    },
+                );
+            }
+            return Ok(authorization);
+        }
+        Err(Unavailable)
+    }
+
+    fn at_hand(
+        &self,
+        id: &ApiInvokerId,
+        now: OffsetDateTime,
+        age_max: Duration,
+    ) -> Option<Option<Arc<Authorization>>> {
+        let held = lock(&self.held);
+        let held = held.get(id)?;
+        let age_max = if held.authorization.is_some() {
+            age_max
+        } else {
+            UNKNOWN_AGE_MAX
+        };
+        let age = now - held.asked;
+        (age < age_max && !age.is_negative()).then(|| held.authorization.clone())
+    }
+
+    /// Forgets an invoker (TS 33.122 clause 6.8 step 8).
+    pub(crate) fn forget(&self, id: &ApiInvokerId) {
+        let mut held = lock(&self.held);
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
+        held.remove(id);
+    }
+
+    /// Forgets everyone.
+    pub(crate) fn forget_all(&self) {
+        let mut held = lock(&self.held);
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
+        held.clear();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads the CCF's answer. What cannot be read grants nothing.
+fn read(context: &ServiceSecurity) -> Authorization {
+    let mut authorization = Authorization::default();
+    for entry in &context.security_info {
+        let rights: Option<AuthorizationInfo> = entry
+            .authorization_info
+            .as_ref()
+            .and_then(|text| json::from_slice(text.as_bytes()).ok());
+        let (Some(rights), Some(method)) = (rights, &entry.sel_security_method) else {
+            continue;
+        };
+        authorization.generation = authorization.generation.max(rights.generation);
+        for api in rights.apis {
+            authorization.methods.insert(api, method.clone());
+        }
+        if *method == SecurityMethod::Pki {
+            authorization.certificate = entry
+                .authentication_info
+                .as_ref()
+                .and_then(|text| json::from_slice::<AuthenticationInfo>(text.as_bytes()).ok())
+                .and_then(|information| information.certificate);
+        }
+    }
+    authorization
+}

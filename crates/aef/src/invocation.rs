@@ -1,0 +1,378 @@
+//! One call through the gateway (TS 33.122 clause 6.5, `CAPIF-2/2e`): who calls, by the right method, with the right to this API,
+//! then on to the API and back.
+//!
+//! Everything is judged at each request, so that a revocation reaches open connections too (R-4-06). The checks stand in
+//! [`Invocations::authorize`] in their order; a call goes on only with the [`Permit`] that they give.
+
+use std::sync::Arc;
+
+use capif_spec::{
+    common::{AefId, ApiInvokerId, DateTime, ServiceApiId, Uri as SpecUri},
+    logging::{DurationMs, Log},
+    publish_service::{Operation, Protocol, SecurityMethod},
+    security::Scope,
+};
+use capif_transport::{Body, Client, ClientError, Connection, Peer, SharedClock};
+use http::{HeaderMap, Method, Request, Response, Uri, Version, header, uri::PathAndQuery};
+use time::OffsetDateTime;
+
+use crate::{
+    answer::Denial,
+    config::{ExposedApi, Upstream},
+    contexts::{Authorization, Contexts},
+    headers,
+    log::CallLog,
+    path::{self, ApiPath},
+    tokens::TokenKeys,
+};
+
+/// The organizational unit of invoker certificates.
+const INVOKER_UNIT: &str = "API_INVOKER";
+
+/// What calls are judged and forwarded with.
+pub(crate) struct Invocations {
+    pub(crate) aef_id: AefId,
+    pub(crate) api_id: ServiceApiId,
+    pub(crate) api: ExposedApi,
+    pub(crate) upstream: Upstream,
+    pub(crate) client: Client,
+    pub(crate) contexts: Arc<Contexts>,
+    pub(crate) tokens: TokenKeys,
+    pub(crate) log: CallLog,
+    pub(crate) clock: SharedClock,
+}
+
+/// What a caller showed: proven, but not yet allowed anything.
+struct Caller {
+    id: ApiInvokerId,
+    proof: Proof,
+}
+
+enum Proof {
+    /// Method 2: the digest of the certificate.
+    Certificate(String),
+    /// Method 3: what the token says.
+    Token {
+        scope: Scope,
+        /// The AEFs that it is for, when it says so.
+        audience: Option<Vec<String>>,
+        generation: Option<u64>,
+    },
+}
+
+impl Caller {
+    /// Whether the token is of a later negotiation than what is remembered.
+    fn is_newer_than(&self, authorization: &Authorization) -> bool {
+        matches!(&self.proof, Proof::Token { generation: Some(generation), .. } if *generation > authorization.generation)
+    }
+}
+
+/// Leave to call this API. Only [`Invocations::authorize`] gives it.
+struct Permit {
+    invoker: ApiInvokerId,
+}
+
+/// The outcome of a call for the request line.
+pub(crate) struct Outcome {
+    pub(crate) invoker: Option<ApiInvokerId>,
+    pub(crate) result: Result<Response<Body>, Denial>,
+}
+
+impl Invocations {
+    /// Carries out one call.
+    pub(crate) async fn call(
+        &self,
+        request: Request<Body>,
+        connection: &Connection,
+        request_id: &str,
+    ) -> Outcome {
+        let started = self.clock.now();
+        let mut invoker = None;
+        let (parts, body) = request.into_parts();
+        let path_text = parts.uri.path().to_owned();
+        let result = match path::parse(&path_text) {
+            None => Err(Denial::AmbiguousPath),
+            Some(_) if parts.method == Method::CONNECT || parts.method == Method::TRACE => {
+                Err(Denial::Method)
+            }
+            Some(path) => match self
+                .authorize(path, &parts, connection, started, &mut invoker)
+                .await
+            {
+                Ok(permit) => {
+                    self.forward(permit, path, &parts, body, connection, request_id)
+                        .await
+                }
+                Err(denial) => Err(denial),
+            },
+        };
+        if let Some(invoker) = &invoker {
+            let status = match &result {
+                Ok(response) => response.status(),
+                Err(denial) => denial.status(),
+            };
+            self.note(invoker, &parts, status.as_u16(), started);
+        }
+        Outcome { invoker, result }
+    }
+
+    /// The checks of TS 33.122 clauses 6.5.2.2 and 6.5.2.3 and of RFC 6750, in order: credential, its signature and time, one
+    /// invoker per connection, a context at the CCF, the method that the context names, the API, the scope, the generation.
+    async fn authorize(
+        &self,
+        path: ApiPath<'_>,
+        parts: &http::request::Parts,
+        connection: &Connection,
+        now: OffsetDateTime,
+        invoker: &mut Option<ApiInvokerId>,
+    ) -> Result<Permit, Denial> {
+        let caller = self.identify(parts, connection, now).await?;
+        if !connection.claim(caller.id.as_str()) {
+            return Err(Denial::ForeignConnection);
+        }
+        let authorization = self
+            .contexts
+            .of(&caller.id, now)
+            .await
+            .map_err(|_| Denial::Unchecked)?
+            .ok_or(Denial::UnknownInvoker)?;
+        *invoker = Some(caller.id.clone());
+        if path.name != self.api.name || path.version != self.api.version {
+            return Err(Denial::UnknownApi);
+        }
+        if !caller.is_newer_than(&authorization) && self.allow(&caller, &authorization).is_ok() {
+            return Ok(Permit { invoker: caller.id });
+        }
+        // What is remembered may be out of date.
+        let authorization = self
+            .contexts
+            .again(&caller.id, now, authorization)
+            .await
+            .map_err(|_| Denial::Unchecked)?
+            .ok_or(Denial::UnknownInvoker)?;
+        self.allow(&caller, &authorization)?;
+        Ok(Permit { invoker: caller.id })
+    }
+
+    fn allow(&self, caller: &Caller, authorization: &Authorization) -> Result<(), Denial> {
+        let method = authorization
+            .methods
+            .get(&self.api.name)
+            .ok_or(Denial::NotGranted)?;
+        match &caller.proof {
+            Proof::Certificate(fingerprint) => {
+                if *method != SecurityMethod::Pki {
+                    return Err(Denial::MethodMismatch);
+                }
+                if authorization.certificate.as_ref() != Some(fingerprint) {
+                    return Err(Denial::UnknownInvoker);
+                }
+            }
+            Proof::Token {
+                scope,
+                audience,
+                generation,
+            } => {
+                if *method != SecurityMethod::Oauth {
+                    return Err(Denial::MethodMismatch);
+                }
+                if !scope.contains(&self.aef_id, &self.api.name) {
+                    return Err(Denial::NotGranted);
+                }
+                // RFC 7519 section 4.1.3.
+                let own = self.aef_id.as_str();
+                if audience
+                    .as_ref()
+                    .is_some_and(|ids| !ids.iter().any(|id| id == own))
+                {
+                    return Err(Denial::InvalidToken);
+                }
+                if generation.is_none_or(|generation| generation < authorization.generation) {
+                    return Err(Denial::InvalidToken);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Who calls, by what. A certificate beside a token must be of the same invoker.
+    async fn identify(
+        &self,
+        parts: &http::request::Parts,
+        connection: &Connection,
+        now: OffsetDateTime,
+    ) -> Result<Caller, Denial> {
+        let certificate = match &connection.peer {
+            Peer::Anonymous => None,
+            Peer::Certificate(certificate) => {
+                let is_invoker = certificate.organizational_unit.as_deref() == Some(INVOKER_UNIT);
+                if !is_invoker || certificate.not_after <= now {
+                    return Err(Denial::UnknownInvoker);
+                }
+                Some(certificate)
+            }
+        };
+        if names_token(parts.uri.query()) {
+            return Err(Denial::ManyCredentials);
+        }
+        let Some(token) = bearer(&parts.headers)? else {
+            let certificate = certificate.ok_or(Denial::NoCredential)?;
+            return Ok(Caller {
+                id: ApiInvokerId::new(certificate.common_name.as_str()),
+                proof: Proof::Certificate(certificate.fingerprint.to_string()),
+            });
+        };
+        let claims = self.tokens.verify(token, now).await?;
+        // The invoker stands in `client_id` (TS 33.122 clause C.2.2) and in `iss` (TS 29.222 clause 8.5.4.2.8).
+        let id = claims.client_id.as_deref().ok_or(Denial::InvalidToken)?;
+        if id != claims.iss || claims.sub.as_deref().is_some_and(|sub| sub != id) {
+            return Err(Denial::InvalidToken);
+        }
+        if certificate.is_some_and(|certificate| certificate.common_name != id) {
+            return Err(Denial::Contradiction);
+        }
+        Ok(Caller {
+            id: ApiInvokerId::new(id),
+            proof: Proof::Token {
+                scope: claims.scope.parse().map_err(|_| Denial::InvalidToken)?,
+                audience: claims.aud,
+                generation: claims.generation,
+            },
+        })
+    }
+
+    async fn forward(
+        &self,
+        permit: Permit,
+        path: ApiPath<'_>,
+        parts: &http::request::Parts,
+        body: Body,
+        connection: &Connection,
+        request_id: &str,
+    ) -> Result<Response<Body>, Denial> {
+        let mut request = Request::new(body);
+        *request.method_mut() = parts.method.clone();
+        *request.uri_mut() = self.target(path, &parts.uri)?;
+        *request.headers_mut() = parts.headers.clone();
+        if parts.version == Version::HTTP_2
+            && let Some(authority) = parts.uri.authority()
+            && let Ok(value) = http::HeaderValue::from_str(authority.as_str())
+        {
+            request.headers_mut().insert(header::HOST, value);
+        }
+        let remote = connection.remote.ip().to_string();
+        headers::to_upstream(
+            request.headers_mut(),
+            &permit.invoker,
+            &self.aef_id,
+            request_id,
+            &remote,
+        );
+        let mut response = self.client.request(request).await.map_err(|error| {
+            tracing::warn!(request_id, %error, "the API did not answer");
+            match error {
+                ClientError::TimedOut => Denial::UpstreamSlow,
+                _ => Denial::UpstreamDown,
+            }
+        })?;
+        headers::to_client(response.headers_mut());
+        Ok(response)
+    }
+
+    /// Where a call goes: the upstream's own path, then the path as it came, or what follows its first two segments.
+    fn target(&self, path: ApiPath<'_>, uri: &Uri) -> Result<Uri, Denial> {
+        let forwarded = if self.api.strip {
+            match path.rest {
+                "" => "/",
+                rest => rest,
+            }
+        } else {
+            uri.path()
+        };
+        let mut target = format!("{}{forwarded}", self.upstream.path);
+        if let Some(query) = uri.query() {
+            target.push('?');
+            target.push_str(query);
+        }
+        let target = PathAndQuery::try_from(target).map_err(|_| Denial::AmbiguousPath)?;
+        Uri::builder()
+            .scheme(self.upstream.scheme.clone())
+            .authority(self.upstream.authority.clone())
+            .path_and_query(target)
+            .build()
+            .map_err(|_| Denial::AmbiguousPath)
+    }
+
+    fn note(
+        &self,
+        invoker: &ApiInvokerId,
+        parts: &http::request::Parts,
+        status: u16,
+        started: OffsetDateTime,
+    ) {
+        let latency = (self.clock.now() - started).whole_milliseconds();
+        let resource = path::parse(parts.uri.path())
+            .map(|path| path.rest.trim_start_matches('/'))
+            .and_then(|rest| rest.split('/').next())
+            .filter(|resource| !resource.is_empty())
+            .unwrap_or("/");
+        self.log.note(
+            invoker.clone(),
+            Log {
+                api_id: self.api_id.clone(),
+                api_name: self.api.name.clone(),
+                api_version: self.api.version.clone(),
+                resource_name: resource.to_owned(),
+                uri: Some(SpecUri::from(parts.uri.path())),
+                protocol: if parts.version == Version::HTTP_2 {
+                    Protocol::Http2
+                } else {
+                    Protocol::Http11
+                },
+                operation: Some(Operation::from(parts.method.as_str())),
+                result: status.to_string(),
+                invocation_time: Some(DateTime(started)),
+                invocation_latency: Some(DurationMs::from(
+                    u32::try_from(latency).unwrap_or(u32::MAX),
+                )),
+                input_parameters: None,
+                output_parameters: None,
+                src_interface: None,
+                dest_interface: None,
+                fwd_interface: None,
+                net_slice_info: None,
+                extra: Default::default(),
+            },
+        );
+    }
+}
+
+/// The one bearer token, from the header alone (RFC 6750 section 2.1).
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Denial> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(Denial::ManyCredentials);
+    }
+    let token = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim())
+        .filter(|token| !token.is_empty() && !token.contains([' ', ',']))
+        .ok_or(Denial::InvalidToken)?;
+    Ok(Some(token))
+}
+
+/// Whether a query carries a token, which is refused (RFC 6750 section 2.3): it would stand in logs and reach the API.
+fn names_token(query: Option<&str>) -> bool {
+    query.unwrap_or_default().split('&').any(|pair| {
+        let name = pair.split('=').next().unwrap_or_default();
+        percent_encoding::percent_decode_str(name)
+            .decode_utf8_lossy()
+            .eq_ignore_ascii_case("access_token")
+    })
+}
