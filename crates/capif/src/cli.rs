@@ -1,0 +1,103 @@
+//! The command line as a whole.
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    call, config, demo,
+    exit::{self, Exit, Failure},
+    gateway, init, invite, invoker, list, offboard, output, provider, serve,
+};
+
+/// Common API framework of 3GPP: core function, gateway, invoker and provider in one program
+#[derive(Debug, Parser)]
+#[command(
+    name = "capif",
+    version,
+    after_help = exit::HELP,
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a core function's folder: certificate authority, keys, configuration
+    Init(init::Args),
+    /// Run the core function of a folder
+    Serve(serve::Args),
+    /// Look at the configuration of a core function
+    Config(config::Args),
+    /// Admit, list and remove API providers
+    Provider(provider::Args),
+    /// Expose an HTTP API: register as a provider, publish the API, serve it on CAPIF-2e
+    Gateway(gateway::Args),
+    /// Invite an API invoker: print one enrolment code
+    Invite(invite::Args),
+    /// Call an API: onboard once, negotiate, send the request
+    Call(call::Args),
+    /// Act as an API invoker, one procedure at a time
+    Invoker(invoker::Args),
+    /// List what a core function holds
+    List(list::Args),
+    /// Remove an API invoker from the core function, as its operator
+    Offboard(offboard::Args),
+    /// Play everything on this machine, and show that it holds
+    Demo(demo::Args),
+}
+
+/// Runs the program to its end.
+pub(crate) fn main() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are what was asked for; anything else is a mistake in the command.
+            let exit = if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            };
+            let _unwritable = error.print();
+            return exit;
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let outcome = match runtime {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(run(cli.command));
+            // What still reads standard input or waits for a peer is not waited for.
+            runtime.shutdown_background();
+            outcome
+        }
+        Err(error) => Err(Failure::of(Exit::Usage, &error)),
+    };
+    outcome.unwrap_or_else(|failure| {
+        if let Some(line) = failure.line() {
+            output::note(&line);
+        }
+        failure.exit
+    })
+}
+
+async fn run(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Init(args) => init::run(&args),
+        Command::Serve(args) => serve::run(args).await,
+        Command::Config(args) => config::run(&args),
+        Command::Provider(args) => provider::run(args).await,
+        Command::Gateway(args) => gateway::run(args).await,
+        Command::Invite(args) => invite::run(args).await,
+        Command::Call(args) => call::run(args).await,
+        Command::Invoker(args) => invoker::run(args).await,
+        Command::List(args) => list::run(args).await,
+        Command::Offboard(args) => offboard::run(args).await,
+        Command::Demo(args) => demo::run(args).await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! `capif config`
+
+use std::path::Path;
+
+use capif_ccf::{
+    config::{Config, FILE_NAME},
+    init::ID_FILE,
+};
+use clap::Subcommand;
+
+use crate::{
+    exit::{Exit, Failure},
+    operator::{CcfFolder, not_initialised},
+    output,
+};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say whether the configuration can be used, and if not, which key is wrong
+    Check(CcfFolder),
+}
+
+pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
+    let Command::Check(CcfFolder { dir }) = &args.command;
+    if !dir.join(ID_FILE).exists() && !dir.join(FILE_NAME).exists() {
+        return Err(not_initialised(dir));
+    }
+    let config = check(dir)?;
+    for doubt in doubts(&config) {
+        output::note(&format!("warning: {doubt}"));
+    }
+    output::note(&format!("{} is fine", dir.join(FILE_NAME).display()));
+    Ok(Exit::Done)
+}
+
+/// Reads the configuration as `serve` would, and looks at the files that it names.
+fn check(dir: &Path) -> Result<Config, Failure> {
+    let config = Config::load(dir).map_err(|error| Failure::of(Exit::Usage, &error))?;
+    for issuer in &config.onboarding.issuers {
+        let files = [
+            ("jwks_file", &issuer.jwks_file),
+            ("ca_file", &issuer.ca_file),
+        ];
+        for (key, path) in files {
+            let Some(path) = path else { continue };
+            std::fs::File::open(path).map_err(|error| {
+                Failure::usage(format!(
+                    "onboarding.issuers ({}): {key} {} cannot be read ({error})",
+                    issuer.issuer,
+                    path.display()
+                ))
+            })?;
+        }
+    }
+    Ok(config)
+}
+
+/// What is allowed but hardly meant.
+pub(crate) fn doubts(config: &Config) -> Vec<String> {
+    let mut doubts = Vec::new();
+    if config.ccf.address.is_empty() && config.ccf.listen.ip().is_unspecified() {
+        doubts.push(format!(
+            "ccf.listen is {}, and enrolment codes would send others there: set ccf.address to the host and port \
+             under which they reach this machine",
+            config.ccf.listen
+        ));
+    }
+    doubts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_nobody_can_reach_is_doubted() {
+        let config = |text: &str| Config::parse(text).unwrap();
+        assert!(doubts(&config("")).is_empty());
+        assert_eq!(doubts(&config("[ccf]\nlisten = \"0.0.0.0:8443\"")).len(), 1);
+        let named = config("[ccf]\nlisten = \"0.0.0.0:8443\"\naddress = \"ccf.example:8443\"");
+        assert!(doubts(&named).is_empty());
+    }
+
+    #[test]
+    fn a_missing_file_is_a_mistake() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(
+            dir.path().join(FILE_NAME),
+            "[[onboarding.issuers]]\nissuer = \"i\"\naudience = \"a\"\njwks_file = \"/nowhere.json\"",
+        )
+        .unwrap();
+        let failure = check(dir.path()).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.to_string().contains("/nowhere.json"), "{failure}");
+    }
+}

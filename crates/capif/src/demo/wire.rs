@@ -1,0 +1,241 @@
+//! Requests as bytes on a wire: what a program of somebody else would send, good or bad.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use bytes::Bytes;
+use capif_transport::{
+    Anchors, Client, ClientError, ClientLimits, ClientTls, Identity, SharedClock, collect, empty,
+    full,
+};
+use http::{HeaderMap, Method, Request, StatusCode, header};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
+};
+use serde_json::{Value, json};
+
+/// Where API invokers are onboarded.
+pub(super) const ONBOARDING: &str = "/api-invoker-management/v1/onboardedInvokers";
+
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Somebody's connections to one server.
+pub(super) struct Wire {
+    client: Client,
+    address: String,
+}
+
+/// A request in the making.
+pub(super) struct Asking<'a> {
+    wire: &'a Wire,
+    request: http::request::Builder,
+    body: Bytes,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(super) struct Said {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Wire {
+    /// To a server that proves itself by `anchors`; with a certificate if there is an identity.
+    pub(super) fn new(
+        address: &str,
+        anchors_pem: &str,
+        identity: Option<Identity>,
+        clock: SharedClock,
+    ) -> anyhow::Result<Self> {
+        let tls = ClientTls {
+            anchors: Some(Anchors::from_pem(anchors_pem)?),
+            identity,
+            clock,
+        };
+        Ok(Self {
+            client: Client::new(tls, ClientLimits::default())?,
+            address: address.to_owned(),
+        })
+    }
+
+    pub(super) fn ask(&self, method: Method, path: &str) -> Asking<'_> {
+        Asking {
+            wire: self,
+            request: Request::builder()
+                .method(method)
+                .uri(format!("https://{}{path}", self.address)),
+            body: Bytes::new(),
+        }
+    }
+
+    pub(super) fn get(&self, path: &str) -> Asking<'_> {
+        self.ask(Method::GET, path)
+    }
+
+    pub(super) fn post(&self, path: &str) -> Asking<'_> {
+        self.ask(Method::POST, path)
+    }
+
+    /// The request to be onboarded with this key.
+    pub(super) fn onboarding(&self, key: &str, credential: Option<&str>) -> Asking<'_> {
+        let details = json!({
+            "onboardingInformation": { "apiInvokerPublicKey": key },
+            "notificationDestination": "https://invoker.invalid/",
+        });
+        let asking = self.post(ONBOARDING).json(&details);
+        match credential {
+            Some(credential) => asking.bearer(credential),
+            None => asking,
+        }
+    }
+}
+
+impl Asking<'_> {
+    pub(super) fn bearer(self, token: &str) -> Self {
+        self.header("authorization", &format!("Bearer {token}"))
+    }
+
+    pub(super) fn header(mut self, name: &str, value: &str) -> Self {
+        self.request = self.request.header(name, value);
+        self
+    }
+
+    pub(super) fn json(mut self, content: &Value) -> Self {
+        self.body = Bytes::from(content.to_string());
+        self.header("content-type", "application/json")
+    }
+
+    /// A form; the values here need no encoding.
+    pub(super) fn form(mut self, pairs: &[(&str, &str)]) -> Self {
+        let pairs: Vec<String> = pairs
+            .iter()
+            .map(|(name, value)| {
+                format!("{name}={}", value.replace('#', "%23").replace(';', "%3B"))
+            })
+            .collect();
+        self.body = Bytes::from(pairs.join("&"));
+        self.header("content-type", "application/x-www-form-urlencoded")
+    }
+
+    /// Sends it; `Err` inside says that there was no answer.
+    pub(super) async fn send(self) -> anyhow::Result<Result<Said, ClientError>> {
+        let body = if self.body.is_empty() {
+            empty()
+        } else {
+            full(self.body)
+        };
+        let response = match self.wire.client.request(self.request.body(body)?).await {
+            Ok(response) => response,
+            Err(error) => return Ok(Err(error)),
+        };
+        let (head, body) = response.into_parts();
+        Ok(Ok(Said {
+            status: head.status,
+            headers: head.headers,
+            body: collect(body, ANSWER_BYTES_MAX, ANSWER_TIMEOUT).await?,
+        }))
+    }
+
+    /// Sends it and takes the answer, whatever it says.
+    pub(super) async fn answer(self) -> anyhow::Result<Said> {
+        Ok(self.send().await??)
+    }
+
+    /// Sends it and takes the answer if it has this status.
+    pub(super) async fn expect(self, status: u16) -> anyhow::Result<Said> {
+        let said = self.answer().await?;
+        ensure!(
+            said.status.as_u16() == status,
+            "{status} was due, but the answer is {}",
+            said.gist()
+        );
+        Ok(said)
+    }
+}
+
+impl Said {
+    pub(super) fn json(&self) -> anyhow::Result<Value> {
+        serde_json::from_slice(&self.body).context("the answer is not JSON")
+    }
+
+    /// A member of the answer that must be a text.
+    pub(super) fn text(&self, pointer: &str) -> anyhow::Result<String> {
+        let value = self.json()?;
+        let text = value.pointer(pointer).and_then(Value::as_str);
+        Ok(text
+            .with_context(|| format!("the answer has no {pointer}"))?
+            .to_owned())
+    }
+
+    /// What the answer says, without what differs from one answer to the next.
+    pub(super) fn gist(&self) -> String {
+        let value = self.json().unwrap_or_default();
+        let said = ["/detail", "/error_description", "/error", "/title"]
+            .iter()
+            .find_map(|pointer| value.pointer(pointer)?.as_str());
+        let cause = value
+            .get("cause")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        format!(
+            "{} {cause} {}",
+            self.status.as_u16(),
+            said.unwrap_or_default()
+        )
+    }
+
+    pub(super) fn header(&self, name: header::HeaderName) -> &str {
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    }
+}
+
+/// A key pair made here, whose private half goes into handshakes only.
+pub(super) struct Key(KeyPair);
+
+impl Key {
+    pub(super) fn generate() -> anyhow::Result<Self> {
+        Ok(Self(KeyPair::generate()?))
+    }
+
+    /// An ordinary PKCS#10 request.
+    pub(super) fn request(&self) -> anyhow::Result<String> {
+        let mut parameters = CertificateParams::new(Vec::new())?;
+        parameters.distinguished_name = DistinguishedName::new();
+        parameters
+            .distinguished_name
+            .push(DnType::CommonName, "whoever");
+        Ok(parameters.serialize_request(&self.0)?.pem()?)
+    }
+
+    /// A request that asks to become the core function and an authority.
+    pub(super) fn greedy_request(&self) -> anyhow::Result<String> {
+        let mut parameters = CertificateParams::new(vec!["localhost".to_owned()])?;
+        parameters.distinguished_name = DistinguishedName::new();
+        parameters
+            .distinguished_name
+            .push(DnType::OrganizationalUnitName, "CCF");
+        parameters
+            .distinguished_name
+            .push(DnType::CommonName, "root");
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        Ok(parameters.serialize_request(&self.0)?.pem()?)
+    }
+
+    /// The private half as PEM: shown to the core function once, to see it refused.
+    pub(super) fn private_pem(&self) -> String {
+        self.0.serialize_pem()
+    }
+
+    /// The key with the certificate that was issued for it.
+    pub(super) fn identity(&self, chain_pem: &str) -> anyhow::Result<Identity> {
+        Ok(Identity::from_pem(chain_pem, self.private_pem())?)
+    }
+}

@@ -1,0 +1,86 @@
+//! `capif invoker onboard`
+
+use std::path::PathBuf;
+
+use capif_client::{Enrolment, OnboardingRequest};
+use capif_spec::common::{Redacted, Uri};
+
+use crate::{
+    enrol::{Enrolled, InvokerFolder, Papers},
+    exit::{Exit, Failure},
+    input,
+    output::{self, Format},
+};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The enrolment code: itself, a file that holds it, or `-` for standard input
+    #[arg(
+        long,
+        value_name = "CODE",
+        required_unless_present = "address",
+        conflicts_with_all = ["address", "ca", "credential"]
+    )]
+    code: Option<String>,
+    /// Instead of a code: where the core function is
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        requires = "ca",
+        requires = "credential"
+    )]
+    address: Option<String>,
+    /// Beside --address: the file with the root CA certificate
+    #[arg(long, value_name = "FILE", requires = "address")]
+    ca: Option<PathBuf>,
+    /// Beside --address: the file with the onboarding credential; `-` is standard input
+    #[arg(long, value_name = "FILE", requires = "address")]
+    credential: Option<PathBuf>,
+    /// An API that is wanted; may be repeated [default: all that the credential allows]
+    #[arg(long = "api", value_name = "NAME")]
+    apis: Vec<String>,
+    /// A text about this invoker, for the operator
+    #[arg(long, value_name = "TEXT")]
+    information: Option<String>,
+    /// Where the core function may send notifications, an https address [default: nowhere]
+    #[arg(long, value_name = "URL")]
+    notification_destination: Option<String>,
+    /// How the answer is written
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+    #[command(flatten)]
+    folder: InvokerFolder,
+}
+
+pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
+    let papers = match (&args.code, args.address, &args.ca, &args.credential) {
+        (Some(code), ..) => Papers::from_code(code)?,
+        (None, Some(address), Some(ca), Some(credential)) => {
+            let credential = Redacted::from(input::text(credential)?);
+            Papers::Parts(Enrolment::from_parts(
+                address,
+                input::text(ca)?,
+                credential,
+            )?)
+        }
+        _ => {
+            return Err(Failure::usage(
+                "give --code, or all of --address, --ca and --credential",
+            ));
+        }
+    };
+    let mut request = OnboardingRequest {
+        apis: args.apis,
+        information: args.information,
+        ..OnboardingRequest::default()
+    };
+    if let Some(destination) = args.notification_destination {
+        request.notification_destination = Uri::from(destination);
+    }
+    let enrolled = Enrolled::enrol(papers, request, &args.folder).await?;
+    match args.output {
+        Format::Table => output::line(enrolled.invoker.id().as_str())?,
+        Format::Json => output::json(enrolled.invoker.details())?,
+    }
+    Ok(Exit::Done)
+}

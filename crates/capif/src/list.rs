@@ -1,0 +1,255 @@
+//! `capif list`
+
+use clap::ValueEnum;
+use serde_json::Value;
+
+use crate::{
+    exit::{Exit, Failure},
+    operator::{CcfFolder, Operator},
+    output::{self, Format},
+};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[arg(value_enum)]
+    what: What,
+    /// How the list is written
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+    /// Of logs: only what this AEF reported
+    #[arg(long, value_name = "ID", value_parser = id)]
+    aef: Option<String>,
+    /// Of logs: only what follows this entry
+    #[arg(long, value_name = "ID", value_parser = id)]
+    after: Option<String>,
+    #[command(flatten)]
+    folder: CcfFolder,
+}
+
+/// What can be listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum What {
+    /// The onboarded API invokers
+    Invokers,
+    /// The published service APIs
+    Apis,
+    /// What invokers negotiated: which method at which AEF
+    Contexts,
+    /// The event subscriptions, and how many notifications wait
+    Events,
+    /// The invocations that AEFs reported, at most 1000 at a time
+    Logs,
+    /// The registered provider domains
+    Providers,
+}
+
+pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
+    let query = query(&args)?;
+    let operator = Operator::of(&args.folder.dir);
+    show_path(&operator, args.what, &query, args.output).await
+}
+
+/// Shows a listing.
+pub(crate) async fn show(operator: &Operator, what: What, format: Format) -> Result<Exit, Failure> {
+    show_path(operator, what, "", format).await
+}
+
+async fn show_path(
+    operator: &Operator,
+    what: What,
+    query: &str,
+    format: Format,
+) -> Result<Exit, Failure> {
+    let rows: Vec<Value> = operator.get(&format!("/{}{query}", what.path())).await?;
+    match format {
+        Format::Json => output::json(&rows)?,
+        Format::Table => {
+            let columns = what.columns();
+            let headings: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
+            let cells: Vec<Vec<String>> = rows.iter().map(|row| cells(row, columns)).collect();
+            output::table(&headings, &cells)?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn query(args: &Args) -> Result<String, Failure> {
+    let given: Vec<String> = [("aef", &args.aef), ("after", &args.after)]
+        .into_iter()
+        .filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?)))
+        .collect();
+    if given.is_empty() {
+        return Ok(String::new());
+    }
+    if args.what != What::Logs {
+        return Err(Failure::usage(
+            "--aef and --after belong to `capif list logs`",
+        ));
+    }
+    Ok(format!("?{}", given.join("&")))
+}
+
+/// An id as it may stand in a query.
+fn id(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
+    if !text.is_empty() && text.bytes().all(plain) {
+        Ok(text.to_owned())
+    } else {
+        Err("an id has letters, digits, `-`, `_`, `.` and `/` only".to_owned())
+    }
+}
+
+/// A heading, and where the cells below it come from: JSON pointers, of which `*` stands for every element of a list.
+type Column = (&'static str, &'static str);
+
+impl What {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Invokers => "invokers",
+            Self::Apis => "apis",
+            Self::Contexts => "contexts",
+            Self::Events => "events",
+            Self::Logs => "logs",
+            Self::Providers => "providers",
+        }
+    }
+
+    fn columns(self) -> &'static [Column] {
+        match self {
+            Self::Invokers => &[
+                ("INVOKER", "/apiInvokerId"),
+                ("ONBOARDED", "/onboarded"),
+                ("CERTIFICATE ENDS", "/certificateEnds"),
+                ("APIS", "/apis"),
+                ("INFORMATION", "/information"),
+            ],
+            Self::Apis => &[
+                ("API", "/apiName"),
+                ("ID", "/apiId"),
+                ("PROVIDER", "/apiProvDomId"),
+                ("AEF", "/aefProfiles/*/aefId"),
+                ("METHODS", "/aefProfiles/*/securityMethods"),
+            ],
+            Self::Contexts => &[
+                ("INVOKER", "/apiInvokerId"),
+                ("AEF", "/aefId"),
+                ("API", "/apiId"),
+                ("METHOD", "/selSecurityMethod"),
+            ],
+            Self::Events => &[
+                ("SUBSCRIBER", "/subscriber"),
+                ("ROLE", "/role"),
+                ("WAITING", "/waiting"),
+                ("EVENTS", "/events"),
+                ("DESTINATION", "/notificationDestination"),
+            ],
+            Self::Logs => &[
+                ("RECEIVED", "/received"),
+                ("INVOKER", "/apiInvokerId"),
+                ("API", "/log/apiName"),
+                ("OPERATION", "/log/operation"),
+                ("URI", "/log/uri"),
+                ("RESULT", "/log/result"),
+            ],
+            Self::Providers => &[
+                ("PROVIDER", "/apiProvDomId"),
+                ("NAME", "/name"),
+                ("REGISTERED", "/registered"),
+                ("ROLES", "/functions/*/role"),
+                ("FUNCTIONS", "/functions/*/id"),
+            ],
+        }
+    }
+}
+
+fn cells(row: &Value, columns: &[Column]) -> Vec<String> {
+    columns
+        .iter()
+        .map(|(heading, pointer)| {
+            let cell = match pointer.split_once("/*") {
+                None => row.pointer(pointer).map(text),
+                Some((list, rest)) => row.pointer(list).and_then(Value::as_array).map(|list| {
+                    let cells = list.iter().filter_map(|element| element.pointer(rest));
+                    joined(cells.map(text))
+                }),
+            };
+            match cell {
+                Some(cell) if !cell.is_empty() => cell,
+                // An enrolment without a list reaches every API.
+                _ if *heading == "APIS" => "all".to_owned(),
+                _ => String::new(),
+            }
+        })
+        .collect()
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text
+            .parse()
+            .map_or_else(|_| text.clone(), |time| output::time(&time)),
+        Value::Array(list) => joined(list.iter().map(text)),
+        other => other.to_string(),
+    }
+}
+
+fn joined(cells: impl Iterator<Item = String>) -> String {
+    cells.collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn rows_become_cells() {
+        let row = json!({
+            "apiInvokerId": "INV1",
+            "onboarded": "2026-11-21T05:09:03.123456789Z",
+            "certificateEnds": "2027-02-19T05:09:03Z",
+            "apis": null,
+            "information": null,
+        });
+        assert_eq!(
+            cells(&row, What::Invokers.columns()),
+            [
+                "INV1",
+                "2026-11-21T05:09:03Z",
+                "2027-02-19T05:09:03Z",
+                "all",
+                ""
+            ]
+        );
+        let row = json!({
+            "apiName": "weather",
+            "apiId": "API1",
+            "apiProvDomId": "DOM1",
+            "aefProfiles": [{ "aefId": "AEF1", "securityMethods": ["PKI", "OAUTH"] }, { "aefId": "AEF2" }],
+        });
+        assert_eq!(
+            cells(&row, What::Apis.columns()),
+            ["weather", "API1", "DOM1", "AEF1,AEF2", "PKI,OAUTH"]
+        );
+    }
+
+    #[test]
+    fn filters_belong_to_logs() {
+        let args = |what, aef: Option<&str>| Args {
+            what,
+            output: Format::Table,
+            aef: aef.map(str::to_owned),
+            after: None,
+            folder: CcfFolder { dir: ".".into() },
+        };
+        assert_eq!(query(&args(What::Logs, Some("AEF1"))).unwrap(), "?aef=AEF1");
+        assert_eq!(query(&args(What::Invokers, None)).unwrap(), "");
+        assert_eq!(
+            query(&args(What::Invokers, Some("AEF1"))).unwrap_err().exit,
+            Exit::Usage
+        );
+        assert!(id("AEF1/0001").is_ok() && id("a&b").is_err() && id("").is_err());
+    }
+}

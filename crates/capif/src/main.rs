@@ -1,0 +1,51 @@
+//! `capif`: 3GPP CAPIF for people who run it, expose APIs through it, or call APIs through it.
+//!
+//! One file per subcommand. Each has an `Args`, which is what the command line says, and a `run`, which does it with the crates
+//! below. Data goes to standard output and everything else to standard error; what went wrong is one line that says what
+//! to do next, and an exit code.
+
+mod cli;
+
+mod init;
+
+mod serve;
+
+mod config;
+
+mod provider;
+
+mod gateway;
+
+mod invite;
+
+mod call;
+
+mod invoker;
+
+mod list;
+
+mod offboard;
+
+mod demo;
+
+mod enrol;
+
+mod exit;
+
+mod folder;
+
+mod input;
+
+mod logging;
+
+mod operator;
+
+mod output;
+
+mod shutdown;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main().into()
+}

@@ -1,0 +1,183 @@
+//! `capif provider`
+
+use std::{
+    fs,
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use capif_ccf::admin::{EnrolmentParts, NewProvider};
+use capif_client::Bundle;
+use clap::Subcommand;
+
+use crate::{
+    exit::{Exit, Failure},
+    list,
+    operator::{CcfFolder, Operator},
+    output::{self, Format},
+};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Admit a provider: write the bundle with which it registers once
+    Add(Add),
+    /// List the registered providers with their functions
+    List(List),
+    /// Remove a provider with its functions, APIs and certificates
+    Remove(Remove),
+}
+
+#[derive(Debug, clap::Args)]
+struct Add {
+    /// The name of the provider: letters, digits, `-`, `_`, `.`
+    #[arg(value_parser = name)]
+    name: String,
+    /// The file to write [default: NAME.bundle]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    folder: CcfFolder,
+}
+
+#[derive(Debug, clap::Args)]
+struct List {
+    /// How the list is written
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+    #[command(flatten)]
+    folder: CcfFolder,
+}
+
+#[derive(Debug, clap::Args)]
+struct Remove {
+    /// The id of the provider domain, as `capif provider list` shows it
+    id: String,
+    #[command(flatten)]
+    folder: CcfFolder,
+}
+
+pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
+    match args.command {
+        Command::Add(args) => add(args).await,
+        Command::List(args) => {
+            let operator = Operator::of(&args.folder.dir);
+            list::show(&operator, list::What::Providers, args.output).await
+        }
+        Command::Remove(args) => {
+            Operator::of(&args.folder.dir)
+                .delete("providers", &args.id)
+                .await?;
+            output::note(&format!(
+                "{} is removed, with all that it published",
+                args.id
+            ));
+            Ok(Exit::Done)
+        }
+    }
+}
+
+async fn add(args: Add) -> Result<Exit, Failure> {
+    let Add { name, out, folder } = args;
+    let path = out.unwrap_or_else(|| PathBuf::from(format!("{name}.bundle")));
+    // Before a credential is made out that nobody would get.
+    if path.exists() {
+        return Err(exists(&path));
+    }
+    let provider = NewProvider { name: name.clone() };
+    let parts: EnrolmentParts = Operator::of(&folder.dir)
+        .post("/providers", &provider)
+        .await?;
+    let bundle = Bundle {
+        address: parts.address,
+        anchors_pem: parts.ca_pem,
+        domain_name: name,
+        credential: parts.credential,
+    };
+    write_secret(&path, &bundle.to_string())?;
+    output::note(&format!(
+        "wrote {}, which registers one provider until {}; keep it secret",
+        path.display(),
+        output::time(&parts.expires)
+    ));
+    output::note(&format!(
+        "next, where the API runs: capif gateway --bundle {} --api NAME --upstream URL",
+        path.display()
+    ));
+    Ok(Exit::Done)
+}
+
+/// Writes a new file that only its owner can read.
+///
+/// # Errors
+/// When there is a file already, which stays as it is, or none can be written.
+pub(crate) fn write_secret(path: &Path, text: &str) -> Result<(), Failure> {
+    let written = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        });
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => exists(path),
+        _ => Failure::usage(format!("cannot write {} ({error})", path.display())),
+    })
+}
+
+/// What to say about a file that is in the way.
+pub(crate) fn exists(path: &Path) -> Failure {
+    Failure::new(
+        Exit::Conflict,
+        format!(
+            "{} is there already and was not changed; remove it, or choose another place with --out",
+            path.display()
+        ),
+    )
+}
+
+fn name(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if (1..=64).contains(&text.len()) && text.bytes().all(plain) {
+        Ok(text.to_owned())
+    } else {
+        Err("a name has 1 to 64 letters, digits, `-`, `_` or `.`".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_file_is_the_owners_and_never_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("acme.bundle");
+        write_secret(&path, "one").unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let failure = write_secret(&path, "two").unwrap_err();
+        assert_eq!(failure.exit, Exit::Conflict);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one");
+    }
+
+    #[test]
+    fn a_name_is_no_path() {
+        for text in ["acme", "acme-2.example_x"] {
+            assert!(name(text).is_ok(), "{text}");
+        }
+        for text in ["", "../acme", "a b", "a/b", "\u{e9}", &"a".repeat(65)] {
+            assert!(name(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! `capif serve`
+
+use std::{io, path::Path, sync::Arc};
+
+use capif_ccf::{
+    authority,
+    ccf::{Ccf, StartError},
+    config::{Config, LogFormat},
+};
+use capif_transport::SystemClock;
+
+use crate::{
+    config,
+    exit::{Exit, Failure},
+    folder, logging,
+    operator::{CcfFolder, dir_option, not_initialised},
+    output,
+    shutdown::{GRACE, Shutdown},
+};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    folder: CcfFolder,
+}
+
+pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
+    let dir = args.folder.dir;
+    let mut shutdown = Shutdown::listen()?;
+    let config = Config::load(&dir).map_err(|error| Failure::of(Exit::Usage, &error))?;
+    logging::start(&config.log);
+    for doubt in config::doubts(&config) {
+        output::note(&format!("warning: {doubt}"));
+    }
+    let format = config.log.format;
+    let ccf = Ccf::start(&dir, config, Arc::new(SystemClock))
+        .await
+        .map_err(|error| explain(&dir, &error))?;
+    announce(&ccf, &dir, format)?;
+    shutdown.asked().await;
+    shutdown.drain(ccf.drain(GRACE)).await;
+    Ok(Exit::Done)
+}
+
+fn explain(dir: &Path, error: &StartError) -> Failure {
+    let exit = match error {
+        StartError::NotInitialised(_) => return not_initialised(dir),
+        StartError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+            Exit::Conflict
+        }
+        StartError::Listen { .. } => Exit::Network,
+        _ => Exit::Usage,
+    };
+    Failure::of(exit, error)
+}
+
+/// Says where it listens and by what it is recognised.
+fn announce(ccf: &Ccf, dir: &Path, format: LogFormat) -> Result<(), Failure> {
+    let path = dir.join(authority::files::ROOT);
+    let root = std::fs::read_to_string(&path)
+        .map_err(|error| crate::input::unreadable(&path.display().to_string(), &error))?;
+    let root = folder::root_of(&root)?;
+    match format {
+        LogFormat::Json => tracing::info!(
+            address = ccf.address(),
+            listen = %ccf.local_addr(),
+            management = %ccf.management_addr(),
+            ca_sha256 = %root,
+            "serving"
+        ),
+        LogFormat::Text => {
+            let listen = ccf.local_addr().to_string();
+            let listening = match ccf.address() {
+                address if address == listen => String::new(),
+                _ => format!(", listening on {listen}"),
+            };
+            output::note(&format!(
+                "CAPIF core function serving at {}{listening}; root CA sha256 {root}",
+                ccf.address()
+            ));
+            output::note(&format!(
+                "health at http://{}/readyz; stop with Ctrl-C; next: capif provider add NAME{}",
+                ccf.management_addr(),
+                dir_option(dir)
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! What users of the product rely on beyond the specifications.

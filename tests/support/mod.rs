@@ -1,0 +1,281 @@
+//! A small world for tests: a core function in a temporary folder, people who enrol, and raw requests.
+
+pub mod backend;
+pub mod certificates;
+pub mod jws;
+pub mod keys;
+pub mod people;
+pub mod raw;
+pub mod upstream;
+pub mod wire;
+
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
+
+use capif_aef::{ExposedApi, Gateway, GatewayConfig};
+use capif_ccf::{
+    admin::{EnrolmentParts, NewInvite, NewProvider, SOCKET},
+    ccf::Ccf,
+    config::Config,
+    init,
+};
+use capif_client::{
+    Bundle, Enrolment, Invoker, Keystore, OnboardingRequest, Provider, ProviderRequest,
+};
+use capif_spec::{common::Redacted, publish_service::SecurityMethod};
+use capif_transport::{Client, ClientLimits, ManualClock, SharedClock, collect, empty, full};
+use http::{Method, Request, StatusCode};
+use serde_json::Value;
+use tempfile::TempDir;
+use time::OffsetDateTime;
+
+/// How long a test waits for what must happen.
+pub const SOON: Duration = Duration::from_secs(10);
+
+/// A core function with its folder; time is moved by the test.
+pub struct World {
+    pub dir: TempDir,
+    pub clock: Arc<ManualClock>,
+    pub config: Config,
+    ccf: Option<Ccf>,
+    address: String,
+}
+
+impl World {
+    /// A new core function with the default configuration on free ports.
+    pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// A new core function with a configuration of the test's own.
+    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::new(wall_clock()));
+        init::init(dir.path(), clock.as_ref()).unwrap();
+        let mut config = Config::parse("").unwrap();
+        config.ccf.listen = "127.0.0.1:0".parse().unwrap();
+        config.management.listen = "127.0.0.1:0".parse().unwrap();
+        change(&mut config);
+        let mut world = Self {
+            dir,
+            clock,
+            config,
+            ccf: None,
+            address: String::new(),
+        };
+        world.resume().await;
+        world
+    }
+
+    /// Starts the core function again on its folder, at the same address as before.
+    pub async fn resume(&mut self) {
+        let clock: SharedClock = self.clock.clone();
+        let ccf = Ccf::start(self.dir.path(), self.config.clone(), clock)
+            .await
+            .unwrap();
+        self.config.ccf.listen = ccf.local_addr();
+        self.config.management.listen = ccf.management_addr();
+        self.address = ccf.address();
+        self.ccf = Some(ccf);
+    }
+
+    /// Stops the core function.
+    pub async fn stop(&mut self) {
+        if let Some(ccf) = self.ccf.take() {
+            ccf.drain(Duration::from_secs(5)).await;
+        }
+    }
+
+    pub fn ccf(&self) -> &Ccf {
+        self.ccf.as_ref().unwrap()
+    }
+
+    /// Host and port of the core function.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub fn clock(&self) -> SharedClock {
+        self.clock.clone()
+    }
+
+    /// A request of the operator.
+    pub async fn operator(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
+        let client = Client::unix(self.dir.path().join(SOCKET), ClientLimits::default());
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("http://operator{path}"));
+        let body = match body {
+            None => empty(),
+            Some(body) => {
+                request = request.header("content-type", "application/json");
+                full(body.to_string())
+            }
+        };
+        let response = client.request(request.body(body).unwrap()).await.unwrap();
+        let status = response.status();
+        let octets = collect(response.into_body(), 8 << 20, SOON).await.unwrap();
+        (
+            status,
+            serde_json::from_slice(&octets).unwrap_or(Value::Null),
+        )
+    }
+
+    /// A listing of the operator.
+    pub async fn list(&self, what: &str) -> Vec<Value> {
+        let (status, rows) = self.operator(Method::GET, &format!("/{what}"), None).await;
+        assert_eq!(status, StatusCode::OK);
+        rows.as_array().unwrap().clone()
+    }
+
+    /// The enrolment information for an invoker of these APIs; of all if there are none.
+    pub async fn invite(&self, apis: &[&str]) -> Enrolment {
+        let apis: BTreeSet<String> = apis.iter().map(|api| (*api).to_owned()).collect();
+        let invite = NewInvite {
+            apis: (!apis.is_empty()).then_some(apis),
+            minutes: None,
+        };
+        let parts = self
+            .parts("/invites", serde_json::to_value(invite).unwrap())
+            .await;
+        Enrolment::from_parts(parts.address, parts.ca_pem, parts.credential).unwrap()
+    }
+
+    async fn parts(&self, path: &str, body: Value) -> EnrolmentParts {
+        let (status, parts) = self.operator(Method::POST, path, Some(body)).await;
+        assert_eq!(status, StatusCode::CREATED, "{parts}");
+        serde_json::from_value(parts).unwrap()
+    }
+
+    /// A folder of its own for somebody.
+    pub fn folder(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join("people").join(name)
+    }
+
+    pub fn keystore(&self, name: &str) -> Keystore {
+        std::fs::create_dir_all(self.dir.path().join("people")).unwrap();
+        Keystore::open(self.folder(name)).unwrap()
+    }
+
+    /// An onboarded invoker.
+    pub async fn invoker(&self, name: &str, apis: &[&str]) -> Invoker {
+        let enrolment = self.invite(apis).await;
+        let request = OnboardingRequest {
+            apis: apis.iter().map(|api| (*api).to_owned()).collect(),
+            ..OnboardingRequest::default()
+        };
+        Invoker::onboard(self.keystore(name), &enrolment, request, self.clock())
+            .await
+            .unwrap()
+    }
+
+    /// The bundle for a provider domain.
+    pub async fn bundle(&self, name: &str) -> Bundle {
+        let body = serde_json::to_value(NewProvider {
+            name: name.to_owned(),
+        })
+        .unwrap();
+        let parts = self.parts("/providers", body).await;
+        Bundle {
+            address: parts.address,
+            anchors_pem: parts.ca_pem,
+            domain_name: name.to_owned(),
+            credential: parts.credential,
+        }
+    }
+
+    /// A registered provider domain.
+    pub async fn provider(&self, name: &str) -> Provider {
+        let bundle = self.bundle(name).await;
+        let keystore = self.keystore(name);
+        Provider::register(keystore, &bundle, ProviderRequest::default(), self.clock())
+            .await
+            .unwrap()
+    }
+
+    /// A gateway of a new provider domain in front of an upstream.
+    pub async fn gateway(
+        &self,
+        provider: &str,
+        api: &str,
+        upstream: &str,
+        methods: &[SecurityMethod],
+    ) -> Gateway {
+        let bundle = self.bundle(provider).await;
+        let config = self.gateway_config(provider, Some(bundle), api, upstream, methods);
+        Gateway::start(config).await.unwrap()
+    }
+
+    pub fn gateway_config(
+        &self,
+        provider: &str,
+        bundle: Option<Bundle>,
+        api: &str,
+        upstream: &str,
+        methods: &[SecurityMethod],
+    ) -> GatewayConfig {
+        let exposed = ExposedApi {
+            name: api.to_owned(),
+            version: "v1".to_owned(),
+            upstream: upstream.to_owned(),
+            strip: false,
+            methods: methods.to_vec(),
+        };
+        std::fs::create_dir_all(self.dir.path().join("people")).unwrap();
+        let mut config = GatewayConfig::new(self.folder(provider), bundle, exposed, self.clock());
+        config.listen = "127.0.0.1:0".parse().unwrap();
+        config
+    }
+
+    /// Whether any file of the core function's store holds these octets.
+    pub fn store_holds(&self, octets: &[u8]) -> bool {
+        holds(&self.dir.path().join("store"), octets)
+    }
+
+    /// The root certificate as PEM.
+    pub fn root_pem(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("ca/root.pem")).unwrap()
+    }
+}
+
+/// Whether a file below a folder holds these octets.
+pub fn holds(folder: &Path, octets: &[u8]) -> bool {
+    std::fs::read_dir(folder).unwrap().flatten().any(|entry| {
+        let path = entry.path();
+        if path.is_dir() {
+            return holds(&path, octets);
+        }
+        let content = std::fs::read(&path).unwrap_or_default();
+        content.windows(octets.len()).any(|window| window == octets)
+    })
+}
+
+/// Waits until something holds; fails the test when it does not in time.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let wait = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    if tokio::time::timeout(SOON, wait).await.is_err() {
+        panic!("did not happen in time: {what}");
+    }
+}
+
+/// The text of a secret, for tests alone.
+pub fn reveal(secret: &Redacted) -> &str {
+    secret.expose()
+}
+
+/// The time of day, to start clocks at: certificates of the outside tools are valid around it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the start of the test's own clock"
+)]
+fn wall_clock() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
+}

@@ -1,0 +1,6 @@
+//! TS 33.122, by clause.
+
+mod clause_6_1;
+mod clause_6_3;
+mod clause_6_5;
+mod clause_6_8;
