@@ -66,6 +66,7 @@ pub fn der(pem_text: &str) -> Vec<u8> {
 pub struct Signer {
     key: EncodingKey,
     algorithm: Algorithm,
+    public_pem: String,
     pub kid: String,
 }
 
@@ -91,7 +92,16 @@ impl Signer {
         Self {
             key: key.unwrap(),
             algorithm,
+            public_pem: public_pem(&KeyPair::from_pem(pem).unwrap()),
             kid: kid.to_owned(),
+        }
+    }
+
+    /// The same key under another name.
+    pub fn named(&self, kid: &str) -> Self {
+        Self {
+            kid: kid.to_owned(),
+            ..self.clone()
         }
     }
 
@@ -114,8 +124,18 @@ impl Signer {
         format!("{message}.{signature}")
     }
 
+    /// The public half as PEM, as a forger would find it.
+    pub fn public_pem(&self) -> String {
+        self.public_pem.clone()
+    }
+
     /// The public half.
     pub fn jwk(&self) -> Value {
+        if self.algorithm == Algorithm::EdDSA {
+            // The raw key is what follows the twelve octets that say which kind it is (RFC 8410 section 4).
+            let x = encode(&der(&self.public_pem)[12..]);
+            return json!({ "kty": "OKP", "crv": "Ed25519", "x": x, "kid": self.kid });
+        }
         let mut jwk = Jwk::from_encoding_key(&self.key, self.algorithm).unwrap();
         jwk.common.key_id = Some(self.kid.clone());
         serde_json::to_value(jwk).unwrap()

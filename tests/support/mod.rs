@@ -1,10 +1,12 @@
 //! A small world for tests: a core function in a temporary folder, people who enrol, and raw requests.
 
 pub mod backend;
+pub mod capture;
 pub mod certificates;
 pub mod jws;
 pub mod keys;
 pub mod people;
+pub mod process;
 pub mod raw;
 pub mod upstream;
 pub mod wire;

@@ -1,1 +1,4 @@
 //! TS 29.222, by API.
+
+mod authorization_table;
+mod errors;

@@ -48,6 +48,9 @@ pub(crate) enum Denial {
     /// There is no such API.
     #[error("no such API is exposed here")]
     UnknownApi,
+    /// The request's body is not framed as it should be, or ended early.
+    #[error("the body of the request cannot be read to its end: check its length and chunks")]
+    BodyBroken,
     /// The CCF cannot be asked.
     #[error("the caller's authorization cannot be checked at the moment")]
     Unchecked,
@@ -72,7 +75,7 @@ impl Denial {
     /// The status code.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::AmbiguousPath | Self::ManyCredentials | Self::Malformed => {
+            Self::AmbiguousPath | Self::ManyCredentials | Self::BodyBroken | Self::Malformed => {
                 StatusCode::BAD_REQUEST
             }
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
@@ -96,7 +99,7 @@ impl Denial {
         match self {
             Self::MethodMismatch => Some("SECURITY_METHOD_MISMATCH"),
             Self::AmbiguousPath => Some("INVALID_API"),
-            Self::Malformed => Some("INVALID_MSG_FORMAT"),
+            Self::BodyBroken | Self::Malformed => Some("INVALID_MSG_FORMAT"),
             Self::UnknownApi => Some("RESOURCE_URI_STRUCTURE_NOT_FOUND"),
             _ => None,
         }

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use capif_spec::{
     aef_security::{RevokeAuthorizationReq, RevokeAuthorizationRsp},
-    common::{ApiInvokerId, SupportedFeatures},
+    common::{ApiInvokerId, SubscriptionId, SupportedFeatures},
     events::{CapifEvent, EventNotification},
     json,
 };
@@ -32,6 +32,8 @@ const BODY_BYTES_MAX: usize = 1 << 20;
 /// What the CCF's messages act on.
 pub(crate) struct OwnApi {
     pub(crate) contexts: Arc<Contexts>,
+    /// The gateway's own subscription: others may have theirs sent here, which is none of its business.
+    pub(crate) subscription: SubscriptionId,
 }
 
 /// Whether a path is the gateway's own.
@@ -64,6 +66,9 @@ impl OwnApi {
             NOTIFICATIONS => {
                 let notification: EventNotification =
                     json::from_slice(&body).map_err(|_| Denial::Malformed)?;
+                if notification.subscription_id != self.subscription {
+                    return Err(Denial::UnknownApi);
+                }
                 self.take(&notification, connections);
                 let mut response = Response::new(empty());
                 *response.status_mut() = StatusCode::NO_CONTENT;

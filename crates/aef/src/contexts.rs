@@ -2,7 +2,7 @@
 //! an event says so.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -25,14 +25,14 @@ const AGE_MAX: Duration = Duration::seconds(60);
 /// How long it is believed that the CCF knows nothing of somebody.
 const UNKNOWN_AGE_MAX: Duration = Duration::seconds(1);
 
-/// The shortest pause between two questions because of calls that would be refused.
-const DOUBT_PAUSE: Duration = Duration::seconds(1);
+/// How often within [`DOUBT_PERIOD`] the CCF is asked about one invoker because of calls that would be refused. More than once,
+/// since an invoker that is refused negotiates and comes back at once.
+const DOUBTS_MAX: u32 = 3;
+
+const DOUBT_PERIOD: Duration = Duration::seconds(1);
 
 /// How many invokers are remembered.
 const INVOKERS_MAX: usize = 200_000;
-
-/// How often the CCF is asked anew about an invoker while its answer is fresh.
-const ASKED_AGAIN_MAX: u32 = 3;
 
 /// How often an answer that was overtaken by an event is asked for again.
 const ATTEMPTS_MAX: usize = 4;
@@ -42,6 +42,8 @@ const ATTEMPTS_MAX: usize = 4;
 pub(crate) struct Authorization {
     /// The method that counts, by API.
     pub(crate) methods: HashMap<String, SecurityMethod>,
+    /// The APIs whose method has changed since the invoker negotiated (TS 33.122 clause 6.7).
+    pub(crate) outdated: HashSet<String>,
     /// Tokens of an earlier generation are dead.
     pub(crate) generation: u64,
     /// SHA-256 of the certificate that counts, when one does.
@@ -54,6 +56,8 @@ struct AuthorizationInfo {
     #[serde(rename = "gen")]
     generation: u64,
     apis: Vec<String>,
+    #[serde(default)]
+    outdated: Vec<String>,
 }
 
 /// The part of `authenticationInfo` that counts for Method 2.
@@ -63,10 +67,34 @@ struct AuthenticationInfo {
     certificate: Option<String>,
 }
 
+/// How often calls that would be refused made the gateway ask, and since when.
+#[derive(Clone, Copy, Default)]
+struct Doubts {
+    since: Option<OffsetDateTime>,
+    count: u32,
+}
+
+impl Doubts {
+    /// Counts one more, unless there were enough lately.
+    fn one_more(self, now: OffsetDateTime) -> Option<Self> {
+        let lately = |since| (Duration::ZERO..DOUBT_PERIOD).contains(&(now - since));
+        match self.since.filter(|since| lately(*since)) {
+            Some(_) if self.count >= DOUBTS_MAX => None,
+            Some(since) => Some(Self {
+                since: Some(since),
+                count: self.count.saturating_add(1),
+            }),
+            None => Some(Self {
+                since: Some(now),
+                count: 1,
+            }),
+        }
+    }
+}
+
 struct Held {
     asked: OffsetDateTime,
-    /// When a call that would be refused last made the gateway ask.
-    doubted: Option<OffsetDateTime>,
+    doubts: Doubts,
     authorization: Option<Arc<Authorization>>,
 }
 
@@ -108,7 +136,7 @@ impl Contexts {
             let _one_at_a_time = gate.lock().await;
             match self.at_hand(id, now, FRESH) {
                 Some(fresh) => Ok(fresh),
-                None => self.ask(id, now, None).await,
+                None => self.ask(id, now, Doubts::default()).await,
             }
         };
         lock(&self.asking).remove(id);
@@ -116,7 +144,7 @@ impl Contexts {
     }
 
     /// The same when what is at hand would refuse the caller, or is older than the caller's token: the CCF is asked whether it
-    /// still holds, for one invoker at most once a second. So an invoker that negotiated anew need not wait until what the
+    /// still holds, for one invoker a few times a second at most. So an invoker that negotiated anew need not wait until what the
     /// gateway remembers is old (TS 33.122 clause 6.7).
     pub(crate) async fn again(
         &self,
@@ -124,22 +152,24 @@ impl Contexts {
         now: OffsetDateTime,
         held: Arc<Authorization>,
     ) -> Result<Option<Arc<Authorization>>, Unavailable> {
-        if let Some(known) = lock(&self.held).get_mut(id) {
-            let recently =
-                |then: OffsetDateTime| (Duration::ZERO..DOUBT_PAUSE).contains(&(now - then));
-            if known.doubted.is_some_and(recently) {
-                return Ok(Some(held));
-            }
-            known.doubted = Some(now);
-        }
-        self.ask(id, now, Some(now)).await
+        let doubts = match lock(&self.held).get_mut(id) {
+            None => Doubts::default(),
+            Some(known) => match known.doubts.one_more(now) {
+                None => return Ok(Some(held)),
+                Some(doubts) => {
+                    known.doubts = doubts;
+                    doubts
+                }
+            },
+        };
+        self.ask(id, now, doubts).await
     }
 
     async fn ask(
         &self,
         id: &ApiInvokerId,
         now: OffsetDateTime,
-        doubted: Option<OffsetDateTime>,
+        doubts: Doubts,
     ) -> Result<Option<Arc<Authorization>>, Unavailable> {
         for _ in 0..ATTEMPTS_MAX {
             let before = self.forgotten.load(Ordering::SeqCst);
@@ -165,7 +195,7 @@ impl Contexts {
                     id.clone(),
                     Held {
                         asked: now,
-                        doubted,
+                        doubts,
                         authorization,
                     },
                 );
@@ -223,6 +253,7 @@ fn read(context: &ServiceSecurity) -> Authorization {
             continue;
         };
         authorization.generation = authorization.generation.max(rights.generation);
+        authorization.outdated.extend(rights.outdated);
         for api in rights.apis {
             authorization.methods.insert(api, method.clone());
         }

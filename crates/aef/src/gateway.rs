@@ -123,7 +123,7 @@ impl Gateway {
         let provider = Arc::new(provider(&config, &address, socket).await?);
         let aef_id = provider.aef_id().clone();
         // Whoever is offboarded from now on is heard of, and nobody can have called before the API is published.
-        subscribe(&config, &provider, &address).await?;
+        let subscription = subscribe(&config, &provider, &address).await?;
         let published = provider
             .publish(&description(&config.api, &aef_id, &address))
             .await?;
@@ -153,7 +153,10 @@ impl Gateway {
         let connections = Arc::new(OnceLock::new());
         let edge = Edge {
             invocations,
-            own: OwnApi { contexts },
+            own: OwnApi {
+                contexts,
+                subscription,
+            },
             connections: Arc::clone(&connections),
         };
         let server =
@@ -318,7 +321,7 @@ async fn subscribe(
     config: &GatewayConfig,
     provider: &Provider,
     address: &Address,
-) -> Result<(), GatewayError> {
+) -> Result<SubscriptionId, GatewayError> {
     let keystore = Keystore::open(&config.dir)?;
     let destination = Uri::from(format!("https://{address}{}", api::NOTIFICATIONS));
     if let Some(id) = keystore.load::<SubscriptionId>(SUBSCRIPTION)? {
@@ -326,14 +329,14 @@ async fn subscribe(
             .update_subscription(&id, EVENTS.to_vec(), destination.clone())
             .await
         {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(id),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
         }
     }
     let id = provider.subscribe(EVENTS.to_vec(), destination).await?;
     keystore.lock().await?.store(SUBSCRIPTION, &id)?;
-    Ok(())
+    Ok(id)
 }
 
 /// What is published.
@@ -446,7 +449,7 @@ impl Handler for Edge {
             interface = "CAPIF-2e",
             remote = %connection.remote,
             caller = invoker.as_ref().map_or("-", |invoker| invoker.as_str()),
-            operation = path,
+            operation = shown(&path),
             %method,
             status = response.status().as_u16(),
             duration_us = i64::try_from((clock.now() - started).whole_microseconds()).unwrap_or(i64::MAX),
@@ -454,6 +457,22 @@ impl Handler for Edge {
         );
         response
     }
+}
+
+/// How much of a path a log line shows.
+const SHOWN_CHARS_MAX: usize = 512;
+
+/// A path for the log: whoever reads it on a terminal sees characters and no effects.
+fn shown(path: &str) -> String {
+    let mut text = String::new();
+    for character in path.chars().take(SHOWN_CHARS_MAX) {
+        if character.is_ascii_graphic() {
+            text.push(character);
+        } else {
+            text.extend(character.escape_unicode());
+        }
+    }
+    text
 }
 
 /// A name for a request that nobody else has.

@@ -58,7 +58,7 @@ pub(crate) fn to_upstream(
     remove_connection_headers(headers);
     let unwanted: Vec<HeaderName> = headers
         .keys()
-        .filter(|name| is_identity(name.as_str()))
+        .filter(|name| is_identity(name.as_str()) || is_disguised(name.as_str()))
         .cloned()
         .collect();
     for name in unwanted {
@@ -119,6 +119,17 @@ fn is_identity(name: &str) -> bool {
     })
 }
 
+/// Whether a name is, with `_` for `-`, one that belongs to the connection or to the framing: for servers that read both
+/// alike it would be that one.
+fn is_disguised(name: &str) -> bool {
+    const FRAMING: &str = "content-length";
+    if !name.contains('_') {
+        return false;
+    }
+    let name = name.replace('_', "-");
+    name == FRAMING || HOP_BY_HOP.contains(&name.as_str())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +156,9 @@ mod tests {
             "upgrade",
             "te",
             "transfer-encoding",
+            "transfer_encoding",
+            "content_length",
+            "proxy_authorization",
             "x-custom",
         ] {
             headers.insert(

@@ -4,7 +4,10 @@
 //! Everything is judged at each request, so that a revocation reaches open connections too (R-4-06). The checks stand in
 //! [`Invocations::authorize`] in their order; a call goes on only with the [`Permit`] that they give.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use capif_spec::{
     common::{AefId, ApiInvokerId, DateTime, ServiceApiId, Uri as SpecUri},
@@ -14,6 +17,7 @@ use capif_spec::{
 };
 use capif_transport::{Body, Client, ClientError, Connection, Peer, SharedClock};
 use http::{HeaderMap, Method, Request, Response, Uri, Version, header, uri::PathAndQuery};
+use http_body_util::BodyExt;
 use time::OffsetDateTime;
 
 use crate::{
@@ -155,10 +159,14 @@ impl Invocations {
     }
 
     fn allow(&self, caller: &Caller, authorization: &Authorization) -> Result<(), Denial> {
-        let method = authorization
-            .methods
-            .get(&self.api.name)
-            .ok_or(Denial::NotGranted)?;
+        let Some(method) = authorization.methods.get(&self.api.name) else {
+            // The method was selected before the API was published with others (TS 33.122 clause 6.7).
+            return Err(if authorization.outdated.contains(&self.api.name) {
+                Denial::MethodMismatch
+            } else {
+                Denial::NotGranted
+            });
+        };
         match &caller.proof {
             Proof::Certificate(fingerprint) => {
                 if *method != SecurityMethod::Pki {
@@ -250,6 +258,16 @@ impl Invocations {
         connection: &Connection,
         request_id: &str,
     ) -> Result<Response<Body>, Denial> {
+        // A body that breaks off breaks off at the API too; whose fault that was is told apart below.
+        let broken = Arc::new(AtomicBool::new(false));
+        let body = {
+            let broken = Arc::clone(&broken);
+            let note = move |error| {
+                broken.store(true, Ordering::Relaxed);
+                error
+            };
+            body.map_err(note).boxed()
+        };
         let mut request = Request::new(body);
         *request.method_mut() = parts.method.clone();
         *request.uri_mut() = self.target(path, &parts.uri)?;
@@ -269,6 +287,9 @@ impl Invocations {
             &remote,
         );
         let mut response = self.client.request(request).await.map_err(|error| {
+            if broken.load(Ordering::Relaxed) {
+                return Denial::BodyBroken;
+            }
             tracing::warn!(request_id, %error, "the API did not answer");
             match error {
                 ClientError::TimedOut => Denial::UpstreamSlow,

@@ -1,6 +1,7 @@
 //! `capif gateway`
 
 use std::{
+    io,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -96,16 +97,9 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     let mut config = GatewayConfig::new(dir.clone(), bundle, api, Arc::new(SystemClock));
     config.listen = args.listen;
     config.address = args.address;
-    let gateway = Gateway::start(config).await.map_err(|error| {
-        let failure = Failure::of(error.kind().into(), &error);
-        match (&error, error.kind()) {
-            (GatewayError::Ccf(_), ErrorKind::Authentication) => failure.next(&format!(
-                "if the operator removed this provider, delete {} and register with a new bundle",
-                dir.display()
-            )),
-            _ => failure,
-        }
-    })?;
+    let gateway = Gateway::start(config)
+        .await
+        .map_err(|error| explain(&dir, &error))?;
     output::note(&format!(
         "gateway {} serving https://{}{prefix} for invokers with {}, forwarding to {}",
         gateway.aef_id(),
@@ -121,6 +115,21 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     shutdown.asked().await;
     shutdown.drain(gateway.drain(GRACE)).await;
     Ok(Exit::Done)
+}
+
+fn explain(dir: &Path, error: &GatewayError) -> Failure {
+    match (error, error.kind()) {
+        (GatewayError::Listen { source, .. }, _) if source.kind() == io::ErrorKind::AddrInUse => {
+            Failure::of(Exit::Conflict, error)
+        }
+        (GatewayError::Ccf(_), ErrorKind::Authentication) => {
+            Failure::of(Exit::Authentication, error).next(&format!(
+                "if the operator removed this provider, delete {} and register with a new bundle",
+                dir.display()
+            ))
+        }
+        (_, kind) => Failure::of(kind.into(), error),
+    }
 }
 
 fn bundle(path: &Path) -> Result<Bundle, Failure> {

@@ -7,7 +7,10 @@ use std::fmt::{self, Write};
 
 use capif_ccf::config::{LogFormat, LogSection};
 use capif_transport::{Clock, SystemClock};
-use figment::{Figment, providers::Env};
+use figment::{
+    Figment,
+    providers::{Env, Serialized},
+};
 use time::{OffsetDateTime, macros::format_description};
 use tracing::{
     Event, Level, Subscriber,
@@ -33,7 +36,7 @@ const REQUEST: &str = "capif::request";
 /// When the environment says something that cannot be.
 pub(crate) fn from_environment(otherwise: &str) -> Result<LogSection, Failure> {
     let mut section: LogSection = Figment::new()
-        .merge(("level", otherwise))
+        .merge(Serialized::default("level", otherwise))
         .merge(Env::prefixed("CAPIF_LOG__"))
         .extract()
         .map_err(|error| Failure::usage(format!("in the environment (CAPIF_LOG__…): {error}")))?;

@@ -6,6 +6,8 @@ use capif_ccf::{
     authority,
     ccf::{Ccf, StartError},
     config::{Config, LogFormat},
+    init::ID_FILE,
+    store::Fault,
 };
 use capif_transport::SystemClock;
 
@@ -26,6 +28,9 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     let dir = args.folder.dir;
+    if !dir.join(ID_FILE).exists() {
+        return Err(not_initialised(&dir));
+    }
     let mut shutdown = Shutdown::listen()?;
     let config = Config::load(&dir).map_err(|error| Failure::of(Exit::Usage, &error))?;
     logging::start(&config.log);
@@ -49,6 +54,7 @@ fn explain(dir: &Path, error: &StartError) -> Failure {
             Exit::Conflict
         }
         StartError::Listen { .. } => Exit::Network,
+        StartError::Store(Fault::Locked { .. }) => Exit::Conflict,
         _ => Exit::Usage,
     };
     Failure::of(exit, error)

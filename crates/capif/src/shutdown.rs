@@ -9,8 +9,9 @@ use crate::{
     output,
 };
 
-/// How long what is under way may take once the end was asked for (P-42).
-pub(crate) const GRACE: Duration = Duration::from_secs(10);
+/// How long what is under way may take once the end was asked for. Ending what is left then takes up to a second more, and all of
+/// it together no more than ten (P-42).
+pub(crate) const GRACE: Duration = Duration::from_secs(9);
 
 /// SIGTERM and SIGINT.
 pub(crate) struct Shutdown {

@@ -332,6 +332,25 @@ impl Config {
                 return refuse(format!("{key}: must be from 1 to {max}"));
             }
         }
+        let sizes = [
+            (
+                "limits.body_bytes_max",
+                self.limits.body_bytes_max,
+                4096,
+                64 << 20,
+            ),
+            (
+                "limits.connections_max",
+                self.limits.connections_max,
+                1,
+                1_000_000,
+            ),
+        ];
+        for (key, value, min, max) in sizes {
+            if !(min..=max).contains(&value) {
+                return refuse(format!("{key}: must be from {min} to {max}"));
+            }
+        }
         for issuer in &self.onboarding.issuers {
             if issuer.jwks_file.is_some() == issuer.jwks_url.is_some() {
                 return refuse(format!(

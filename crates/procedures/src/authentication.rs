@@ -8,7 +8,7 @@ use capif_spec::{
 
 use crate::{
     refusal::Refusal,
-    security_method::granted,
+    security_method::{granted, outdated},
     state::{Invoker, SecurityContext, ServiceApi},
 };
 
@@ -62,8 +62,16 @@ pub fn security_information<'a>(
             } else {
                 scope.to_string()
             };
-            serde_json::json!({ "scope": scope, "gen": context.generation, "apis": names })
-                .to_string()
+            let mut rights =
+                serde_json::json!({ "scope": scope, "gen": context.generation, "apis": names });
+            let outdated: Vec<&str> = outdated(invoker, entry, apis.clone())
+                .map(|api| api.description.api_name.as_str())
+                .collect();
+            if let (Some(members), false) = (rights.as_object_mut(), outdated.is_empty()) {
+                // So that the AEF can tell a changed method from a missing right.
+                members.insert("outdated".to_owned(), outdated.into());
+            }
+            rights.to_string()
         });
         entries.push(information);
     }

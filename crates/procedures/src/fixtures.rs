@@ -196,7 +196,7 @@ pub(crate) fn elsewhere(api: ServiceApi, apf: &str, domain: &str) -> ServiceApi 
 }
 
 /// An entry about everything at an AEF, for which a method was selected or none.
-pub(crate) fn entry(aef: &str, method: Option<SecurityMethod>) -> SecurityEntry {
+pub(crate) fn entry_at(aef: &str, method: Option<SecurityMethod>) -> SecurityEntry {
     let mut information: SecurityInformation = wire(json!({
         "aefId": aef,
         "prefSecurityMethods": ["PSK", "PKI", "OAUTH"],
@@ -211,7 +211,7 @@ pub(crate) fn entry(aef: &str, method: Option<SecurityMethod>) -> SecurityEntry 
 
 /// An entry about one API at an AEF.
 pub(crate) fn entry_for(aef: &str, api: &str, method: SecurityMethod) -> SecurityEntry {
-    let mut entry = entry(aef, Some(method));
+    let mut entry = entry_at(aef, Some(method));
     entry.api_id = Some(api.into());
     entry.information.api_id = Some(api.into());
     entry

@@ -275,14 +275,38 @@ pub fn granted<'a>(
     })
 }
 
+/// The APIs that an entry is about but whose method has changed since: the invoker has to ask which counts now (TS 33.122
+/// clause 6.7).
+pub fn outdated<'a>(
+    invoker: &'a Invoker,
+    entry: &'a SecurityEntry,
+    apis: impl Iterator<Item = &'a ServiceApi>,
+) -> impl Iterator<Item = &'a ServiceApi> {
+    apis.filter(move |api| {
+        let concerned = entry.api_id.as_ref().is_none_or(|id| *id == api.id);
+        let method = entry.information.sel_security_method.as_ref();
+        concerned
+            && invoker.reach.includes(api)
+            && offers(api, entry).next().is_some()
+            && method.is_some_and(|method| !takes(api, entry, method))
+    })
+}
+
 /// Whether an API is exposed where an entry says, and takes a method everywhere there.
 fn takes(api: &ServiceApi, entry: &SecurityEntry, method: &SecurityMethod) -> bool {
+    let mut offers = offers(api, entry).peekable();
+    offers.peek().is_some() && offers.all(|offered| offered.contains(method))
+}
+
+/// What each interface that an entry is about accepts.
+fn offers<'a>(
+    api: &'a ServiceApi,
+    entry: &'a SecurityEntry,
+) -> impl Iterator<Item = &'a [SecurityMethod]> {
     let profiles = api.description.aef_profiles.iter().flatten();
-    let mut offers = profiles
+    profiles
         .filter(|profile| profile.aef_id == entry.aef_id)
         .flat_map(|profile| methods_at(profile, &entry.information))
-        .peekable();
-    offers.peek().is_some() && offers.all(|offered| offered.contains(method))
 }
 
 /// One API at one AEF that an invoker may call, and how.

@@ -1,13 +1,15 @@
 //! Providers: registration, roles, publication (TS 23.222 clauses 8.28 and 8.3, TS 33.122 clause 6.6).
 
 use anyhow::{Context, ensure};
+use capif_spec::common::DateTime;
 use serde_json::{Value, json};
 use x509_parser::pem::parse_x509_pem;
 
 use super::{
+    s3::discovery_of,
     stage::{Stage, missing},
     wire::{Key, Said},
-    world::{FORECAST, Rival, WEATHER, World},
+    world::{Bare, FORECAST, Rival, WEATHER, World},
 };
 use crate::exit::Failure;
 
@@ -63,8 +65,9 @@ pub(super) async fn play(stage: &mut Stage, world: &mut World) -> Result<(), Fai
         .await?;
     let again = async {
         let credential = credential.ok_or_else(|| missing("the credential"))?;
-        let said = attempt(world, credential.expose(), &keys()?).await?;
-        ensure!(said.status == 401, "it was answered with {}", said.gist());
+        let said = attempt(world, credential.expose(), &keys()?)
+            .await?
+            .with(401)?;
         Ok(said.gist())
     };
     stage
@@ -97,6 +100,14 @@ pub(super) async fn play(stage: &mut Stage, world: &mut World) -> Result<(), Fai
             "the certificate of an APF neither onboards nor reads security contexts",
             "TS 33.122 clause 6.6",
             apf_is_no_more(world),
+        )
+        .await?;
+    stage
+        .step(
+            "S1",
+            "a token that the provider handed over beforehand onboards one invoker",
+            "TS 33.122 clause 6.1 step 2",
+            handed_over(world),
         )
         .await
 }
@@ -155,8 +166,7 @@ async fn attempt(world: &World, credential: &str, keys: &[Key]) -> anyhow::Resul
 
 async fn register(world: &World, credential: &str) -> anyhow::Result<(Rival, String)> {
     let keys = keys()?;
-    let said = attempt(world, credential, &keys).await?;
-    ensure!(said.status == 201, "it was answered with {}", said.gist());
+    let said = attempt(world, credential, &keys).await?.with(201)?;
     let mut identities = Vec::new();
     for (index, (role, key)) in ROLES.iter().zip(&keys).enumerate() {
         let id = said.text(&format!("/apiProvFuncs/{index}/apiProvFuncId"))?;
@@ -170,13 +180,18 @@ async fn register(world: &World, credential: &str) -> anyhow::Result<(Rival, Str
         identities.push((id, key.identity(&chain)?));
     }
     let mut identities = identities.into_iter();
-    let (Some(_amf), Some(apf), Some(aef)) =
+    let (Some(amf), Some(apf), Some(aef)) =
         (identities.next(), identities.next(), identities.next())
     else {
         anyhow::bail!("functions are missing");
     };
-    let detail = format!("OU=AMF, OU=APF with CN={}, OU=AEF with CN={}", apf.0, aef.0);
+    let detail = format!(
+        "OU=AMF with CN={}, OU=APF with CN={}, OU=AEF with CN={}",
+        amf.0, apf.0, aef.0
+    );
     let rival = Rival {
+        domain_id: said.text("/apiProvDomId")?,
+        amf: amf.1,
         apf_id: apf.0,
         apf: apf.1,
         aef_id: aef.0,
@@ -247,6 +262,56 @@ async fn apf_is_no_more(world: &World) -> anyhow::Result<String> {
         .expect(403)
         .await?;
     Ok(said.gist())
+}
+
+/// The provider hands a token of its own making over to the core function, and gives it to an invoker.
+async fn handed_over(world: &World) -> anyhow::Result<String> {
+    const TOKEN: &str = "a-token-that-the-provider-made";
+    let rival = world.rival()?;
+    let path = format!(
+        "/capif-onboarding-credentials/v1/{}/credentials",
+        rival.domain_id
+    );
+    let expires = DateTime(world.clock().now() + time::Duration::minutes(5));
+    world
+        .to_ccf(Some(&rival.amf))?
+        .post(&path)
+        .json(&json!({ "token": TOKEN, "expires": expires }))
+        .expect(201)
+        .await?;
+    let onboard = async || {
+        let key = Key::generate()?;
+        let request = key.request()?;
+        let said = world
+            .to_ccf(None)?
+            .onboarding(&request, Some(TOKEN))
+            .answer()
+            .await?;
+        anyhow::Ok((key, said))
+    };
+    let (key, said) = onboard().await?;
+    ensure!(said.status == 201, "it was answered with {}", said.gist());
+    let guest = Bare::of(&key, &said)?;
+    let (_, again) = onboard().await?;
+    ensure!(again.status == 401, "the second time: {}", again.gist());
+    let found = world
+        .to_ccf(Some(&guest.identity))?
+        .get(&discovery_of(&guest.id))
+        .expect(200)
+        .await?
+        .json()?;
+    let names: Vec<&str> = found
+        .pointer("/serviceAPIDescriptions")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|api| api.get("apiName")?.as_str())
+        .collect();
+    ensure!(names == [FORECAST], "it reaches {}", names.join(", "));
+    world.operator().delete("invokers", &guest.id).await?;
+    Ok(format!(
+        "good once, and for that provider's API {FORECAST} alone"
+    ))
 }
 
 /// An API of the other provider.

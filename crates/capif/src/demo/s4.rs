@@ -17,6 +17,8 @@ use crate::exit::Failure;
 /// Connections that stand open while their invoker is offboarded.
 struct Open {
     to_gateway: Wire,
+    /// Held, so that it is not this side that closes it.
+    _to_ccf: Wire,
 }
 
 pub(super) async fn play(stage: &mut Stage, world: &mut World) -> Result<(), Failure> {
@@ -25,12 +27,7 @@ pub(super) async fn play(stage: &mut Stage, world: &mut World) -> Result<(), Fai
         world.unwanted = Some(world.enrol("unwanted").await?);
         world.steady = Some(world.enrol("steady").await?);
         for invoker in [&world.unwanted, &world.steady].into_iter().flatten() {
-            let response = call(invoker).await?;
-            ensure!(
-                response.status() == 200,
-                "it was answered with {}",
-                response.status()
-            );
+            call(invoker).await?.with(200)?;
         }
         Ok("both call the API".to_owned())
     };
@@ -117,12 +114,7 @@ pub(super) async fn play(stage: &mut Stage, world: &mut World) -> Result<(), Fai
         world.restart_ccf().await?;
         let steady = world.steady.as_ref().ok_or_else(|| missing("an invoker"))?;
         let seen = steady.discover(&DiscoveryQuery::default()).await?;
-        let response = call(steady).await?;
-        ensure!(
-            response.status() == 200,
-            "it was answered with {}",
-            response.status()
-        );
+        call(steady).await?.with(200)?;
         Ok(format!(
             "{} still sees {} API and calls it",
             steady.id(),
@@ -159,7 +151,12 @@ async fn offboard(world: &World, open: &mut Option<Open>) -> anyhow::Result<Stri
         at_gateway(world)? > 0,
         "there is no open connection to the gateway"
     );
-    *open = Some(Open { to_gateway });
+    let to_ccf = world.to_ccf(Some(&bare.identity))?;
+    to_ccf.get(&discovery_of(&bare.id)).expect(200).await?;
+    *open = Some(Open {
+        to_gateway,
+        _to_ccf: to_ccf,
+    });
     let said = world
         .to_ccf(Some(&bare.identity))?
         .ask(Method::DELETE, &enrolment_of(&bare.id))
@@ -279,12 +276,7 @@ async fn by_operator(
     unwanted: Option<capif_client::Invoker>,
 ) -> anyhow::Result<String> {
     let unwanted = unwanted.ok_or_else(|| missing("the invoker"))?;
-    let response = call(&unwanted).await?;
-    ensure!(
-        response.status() == 200,
-        "it was answered with {}",
-        response.status()
-    );
+    call(&unwanted).await?.with(200)?;
     world
         .operator()
         .delete("invokers", unwanted.id().as_str())
@@ -292,7 +284,7 @@ async fn by_operator(
     let after = eventually("the refusal", async || {
         // With what the invoker has at hand, nothing is asked anew.
         match call(&unwanted).await {
-            Ok(response) => Ok(response.status() == 401),
+            Ok(said) => Ok(said.status == 401),
             Err(_) => Ok(true),
         }
     })

@@ -133,13 +133,10 @@ pub(super) fn missing(what: impl Display) -> anyhow::Error {
 }
 
 /// Waits until something holds, for a few seconds at most.
-pub(super) async fn eventually<F>(
+pub(super) async fn eventually(
     what: &str,
-    mut holds: impl FnMut() -> F,
-) -> anyhow::Result<Duration>
-where
-    F: Future<Output = anyhow::Result<bool>>,
-{
+    mut holds: impl AsyncFnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<Duration> {
     const PATIENCE: Duration = Duration::from_secs(5);
     const PAUSE: Duration = Duration::from_millis(10);
     let begun = Instant::now();

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use base64::prelude::{BASE64_STANDARD, Engine};
 use bytes::Bytes;
 use capif_transport::{
-    Anchors, Client, ClientError, ClientLimits, ClientTls, Identity, SharedClock, collect, empty,
-    full,
+    Anchors, Body, Client, ClientError, ClientLimits, ClientTls, Identity, SharedClock, collect,
+    empty, full,
 };
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose,
@@ -127,16 +128,10 @@ impl Asking<'_> {
         } else {
             full(self.body)
         };
-        let response = match self.wire.client.request(self.request.body(body)?).await {
-            Ok(response) => response,
-            Err(error) => return Ok(Err(error)),
-        };
-        let (head, body) = response.into_parts();
-        Ok(Ok(Said {
-            status: head.status,
-            headers: head.headers,
-            body: collect(body, ANSWER_BYTES_MAX, ANSWER_TIMEOUT).await?,
-        }))
+        match self.wire.client.request(self.request.body(body)?).await {
+            Ok(response) => Ok(Ok(Said::of(response).await?)),
+            Err(error) => Ok(Err(error)),
+        }
     }
 
     /// Sends it and takes the answer, whatever it says.
@@ -146,17 +141,31 @@ impl Asking<'_> {
 
     /// Sends it and takes the answer if it has this status.
     pub(super) async fn expect(self, status: u16) -> anyhow::Result<Said> {
-        let said = self.answer().await?;
-        ensure!(
-            said.status.as_u16() == status,
-            "{status} was due, but the answer is {}",
-            said.gist()
-        );
-        Ok(said)
+        self.answer().await?.with(status)
     }
 }
 
 impl Said {
+    /// Takes a whole answer.
+    pub(super) async fn of(response: Response<Body>) -> anyhow::Result<Self> {
+        let (head, body) = response.into_parts();
+        Ok(Self {
+            status: head.status,
+            headers: head.headers,
+            body: collect(body, ANSWER_BYTES_MAX, ANSWER_TIMEOUT).await?,
+        })
+    }
+
+    /// Demands a status.
+    pub(super) fn with(self, status: u16) -> anyhow::Result<Self> {
+        ensure!(
+            self.status.as_u16() == status,
+            "{status} was due, but the answer is {}",
+            self.gist()
+        );
+        Ok(self)
+    }
+
     pub(super) fn json(&self) -> anyhow::Result<Value> {
         serde_json::from_slice(&self.body).context("the answer is not JSON")
     }
@@ -211,6 +220,19 @@ impl Key {
             .distinguished_name
             .push(DnType::CommonName, "whoever");
         Ok(parameters.serialize_request(&self.0)?.pem()?)
+    }
+
+    /// A request whose signature is not good, as if somebody else had put the key in.
+    pub(super) fn spoiled_request(&self) -> anyhow::Result<String> {
+        let parameters = CertificateParams::new(Vec::new())?;
+        let mut der = parameters.serialize_request(&self.0)?.der().to_vec();
+        if let Some(last) = der.last_mut() {
+            *last ^= 1;
+        }
+        let text = BASE64_STANDARD.encode(der);
+        Ok(format!(
+            "-----BEGIN CERTIFICATE REQUEST-----\n{text}\n-----END CERTIFICATE REQUEST-----\n"
+        ))
     }
 
     /// A request that asks to become the core function and an authority.

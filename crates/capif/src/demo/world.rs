@@ -14,9 +14,10 @@ use anyhow::Context;
 use capif_aef::{ExposedApi, Gateway, GatewayConfig};
 use capif_ccf::{
     admin::{EnrolmentParts, NewInvite, NewProvider},
-    ccf::Ccf,
+    ccf::{Ccf, StartError},
     config::Config,
     init,
+    store::Fault,
 };
 use capif_client::{Bundle, Enrolment, EnrolmentCode, Invoker, Keystore, OnboardingRequest};
 use capif_spec::{common::Redacted, publish_service::SecurityMethod};
@@ -30,7 +31,7 @@ use tempfile::TempDir;
 use time::OffsetDateTime;
 
 use super::{
-    stage::missing,
+    stage::{eventually, missing},
     wire::{Key, Said, Wire},
 };
 use crate::{folder::root_of, operator::Operator};
@@ -90,6 +91,8 @@ impl Bare {
 
 /// An API provider of which this program holds every part.
 pub(super) struct Rival {
+    pub(super) domain_id: String,
+    pub(super) amf: Identity,
     pub(super) apf_id: String,
     pub(super) apf: Identity,
     pub(super) aef_id: String,
@@ -159,8 +162,21 @@ impl World {
         let mut config = Config::default();
         config.ccf.listen = listen;
         config.management.listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let ccf = Ccf::start(&self.ccf_folder(), config, self.clock()).await?;
-        self.ccf = Some(ccf);
+        let (folder, clock) = (self.ccf_folder(), self.clock());
+        let mut ccf = None;
+        // Sessions of a former core function in this process may hold on to the store for a moment.
+        eventually("the store", async || {
+            match Ccf::start(&folder, config.clone(), clock.clone()).await {
+                Ok(started) => {
+                    ccf = Some(started);
+                    Ok(true)
+                }
+                Err(StartError::Store(Fault::Locked { .. })) => Ok(false),
+                Err(error) => Err(error.into()),
+            }
+        })
+        .await?;
+        self.ccf = ccf;
         Ok(())
     }
 

@@ -96,7 +96,8 @@ pub(crate) async fn take(
 
 fn parse_digest(text: &str) -> Result<Digest, Refusal> {
     let wrong = || Refusal::incorrect("/tokenSha256", "`tokenSha256` is 64 hexadecimal digits");
-    if text.len() != 64 || !text.is_ascii() {
+    // Each octet by itself: the number parser below would take a sign for a digit.
+    if text.len() != 64 || !text.bytes().all(|octet| octet.is_ascii_hexdigit()) {
         return Err(wrong());
     }
     let mut octets = [0; 32];

@@ -59,7 +59,7 @@ fn world(ids: &[&str]) -> World {
         let own = subscription(id, Role::ApiInvoker, &["SERVICE_API_AVAILABLE"]);
         world = world
             .with(&invoker(id))
-            .with(&context(id, vec![entry("AEF", Some(Oauth))]))
+            .with(&context(id, vec![entry_at("AEF", Some(Oauth))]))
             .with(&own)
             .with(&waiting(&own))
             .with(&waiting(&own))
