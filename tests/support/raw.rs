@@ -105,9 +105,7 @@ impl Raw {
 
     /// Reads one answer with a `content-length`, as text.
     pub async fn answer(&mut self) -> String {
-        let octets = self
-            .read_until(SOON, |octets| is_whole_answer(octets))
-            .await;
+        let octets = self.read_until(SOON, is_whole_answer).await;
         String::from_utf8_lossy(&octets).into_owned()
     }
 }

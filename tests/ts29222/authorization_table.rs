@@ -1,313 +1,359 @@
-//! Who may call what: every operation × every kind of caller × the own id, another party's and one that nobody has (TS 29.222
-//! clause 10.2, P-20 to P-22).
+//! Every operation × every kind of caller × whose id it names (P-20, P-21, P-22; TS 29.222 clause 10.2; R-4-10). What is expected
+//! comes from the table that the router is made of; a second list, written by hand, holds the table itself.
 
-use capif_ccf::api::operations::{BodyKind, CallerKind, OPERATIONS, Operation, PathOwner};
-use http::{Method, Request, StatusCode};
+use std::collections::BTreeMap;
 
-use crate::support::{
-    World,
-    people::{Domain, RawInvoker},
-    wire::{Answer, Caller, request},
-};
+use capif_ccf::api::operations::{CallerKind, OPERATIONS, Operation, PathOwner};
+use http::StatusCode;
+use serde_json::Value;
 
-const NOBODY: &str = "INV00000000000000000000000000000000";
+use super::scene::{Choice, Scene, Who};
+use crate::support::{World, wire::Answer};
 
-/// A caller with the ids by which it is known.
-struct Actor {
-    name: &'static str,
-    kind: Option<CallerKind>,
-    /// Whether its certificate still counts.
-    known: bool,
-    id: String,
-    /// The domain of a provider function.
-    domain: Option<String>,
-    caller: Caller,
+/// Who may call what, word for word: a change of the table is a change here, on purpose.
+const CALLERS: &str = "
+    CreateOnboardedAPIInvoker    POST   onboarding credential
+    UpdateIndOnboardedAPIInvoker PUT    invoker itself
+    ModifyIndOnboardedAPIInvoker PATCH  invoker itself
+    DeleteIndOnboardedAPIInvoker DELETE invoker itself
+    CreateApiProvRegist          POST   registration credential
+    UpdateIndApiProvDomainRegist PUT    AMF
+    ModifyIndApiProvDomainRegist PATCH  AMF
+    DeleteIndApiProvDomainRegist DELETE AMF
+    CreateAPFPubAPIs             POST   APF itself
+    GetAPFPubAPIs                GET    APF itself
+    GetIndAPFPubAPI              GET    APF itself
+    UpdateIndAPFPubAPI           PUT    APF itself
+    ModifyIndAPFPubAPI           PATCH  APF itself
+    DeleteIndAPFPubAPI           DELETE APF itself
+    GetPubServAPIs               GET    invoker
+    GetServAPIs                  GET    anyone
+    CreateEventSubsc             POST   invoker AEF APF AMF itself
+    UpdateIndEventSubsc          PUT    invoker AEF APF AMF itself
+    ModifyIndEventSubsc          PATCH  invoker AEF APF AMF itself
+    DeleteIndEventSubsc          DELETE invoker AEF APF AMF itself
+    CreateSecIndTrustedAPIInv    PUT    invoker itself
+    UpdateSecContIndAPIInv       POST   invoker itself
+    GetSecIndTrustedAPIInv       GET    AEF
+    DeleteSecIndTrustedAPIInv    DELETE AEF
+    DeleteAuthIndAPIInvForAPIs   POST   AEF
+    GetOAuthIndAPIInv            POST   invoker
+    GetAccContPolList            GET    AEF
+    CreateLogEntServAPIInv       POST   AEF itself
+    GetAPIInvLogs                GET    AMF
+    GetAPIRouteInfo              GET    AEF
+    AccessTokenKeys              GET    anyone
+    HandOverOnboardingCredential POST   AMF
+";
+
+/// Operations that judge their caller and then say that they are not served yet.
+const NOT_SERVED: [&str; 7] = [
+    "UpdateIndOnboardedAPIInvoker",
+    "ModifyIndOnboardedAPIInvoker",
+    "GetServAPIs",
+    "ModifyIndEventSubsc",
+    "GetAccContPolList",
+    "GetAPIInvLogs",
+    "GetAPIRouteInfo",
+];
+
+fn word(kind: CallerKind) -> &'static str {
+    match kind {
+        CallerKind::Anyone => "anyone",
+        CallerKind::OnboardingCredential => "onboarding credential",
+        CallerKind::RegistrationCredential => "registration credential",
+        CallerKind::Invoker => "invoker",
+        CallerKind::Aef => "AEF",
+        CallerKind::Apf => "APF",
+        CallerKind::Amf => "AMF",
+    }
 }
 
-async fn actors(world: &World) -> (Vec<Actor>, RawInvoker, Domain, Domain, String) {
-    let acme = world.domain("acme").await;
-    let other = world.domain("other").await;
-    let gone = world.domain("gone").await;
-    let api = acme.publish("weather", &["PKI", "OAUTH"]).await;
-    other.publish("traffic", &["PKI"]).await;
-    assert_eq!(
-        gone.amf.delete(&gone.path()).await.status,
-        StatusCode::NO_CONTENT
-    );
-    let amy = world.raw_invoker(&[]).await;
-    let ben = world.raw_invoker(&[]).await;
-    let left = world.raw_invoker(&[]).await;
-    let path = format!("/api-invoker-management/v1/onboardedInvokers/{}", left.id);
-    assert_eq!(left.delete(&path).await.status, StatusCode::NO_CONTENT);
-
-    let mut actors = vec![Actor {
-        name: "no certificate",
-        kind: None,
-        known: true,
-        id: String::new(),
-        domain: None,
-        caller: world.anonymous(),
-    }];
-    for (name, invoker, known) in [
-        ("invoker", &amy, true),
-        ("other invoker", &ben, true),
-        ("offboarded invoker", &left, false),
-    ] {
-        actors.push(Actor {
-            name,
-            kind: Some(CallerKind::Invoker),
-            known,
-            id: invoker.id.clone(),
-            domain: None,
-            caller: world.with_certificate(&invoker.pems),
-        });
-    }
-    for (domain, known) in [(&acme, true), (&other, true), (&gone, false)] {
-        for (name, kind, party) in [
-            ("AMF", CallerKind::Amf, &domain.amf),
-            ("APF", CallerKind::Apf, &domain.apf),
-            ("AEF", CallerKind::Aef, &domain.aef),
-        ] {
-            actors.push(Actor {
-                name,
-                kind: Some(kind),
-                known,
-                id: party.id.clone(),
-                domain: Some(domain.id.clone()),
-                caller: world.with_certificate(&party.pems),
-            });
-        }
-    }
-    (actors, amy, acme, other, api)
-}
-
-/// Sends an operation with ids in its path. The body is an empty object: whoever is let through is told what is missing.
-async fn send(caller: &Caller, operation: &Operation, ids: &[&str]) -> Answer {
-    let mut ids = ids.iter();
-    let path: Vec<String> = operation
-        .path
-        .split('/')
-        .map(|segment| {
-            if segment.starts_with('{') {
-                (*ids.next().unwrap()).to_owned()
-            } else {
-                segment.to_owned()
+/// P-21: the table is the one that was agreed on: 30 operations of TS 29.222 and two of our own.
+#[test]
+fn the_table_is_the_one_agreed_on() {
+    let table: Vec<String> = OPERATIONS
+        .iter()
+        .map(|operation| {
+            let mut words: Vec<&str> = operation.callers.iter().map(|kind| word(*kind)).collect();
+            if operation.owner == PathOwner::Caller {
+                words.push("itself");
             }
+            format!("{} {} {}", operation.id, operation.method, words.join(" "))
         })
         .collect();
-    let mut path = path.join("/");
-    if operation.id == "GetPubServAPIs" {
-        path = format!("{path}?api-invoker-id={}", ids.next().unwrap());
+    let agreed: Vec<String> = CALLERS
+        .trim()
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(table, agreed);
+    assert_eq!(OPERATIONS.len(), 32);
+}
+
+/// What a cell of the table answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expected {
+    Served,
+    Refused(StatusCode),
+}
+
+fn expected(operation: &Operation, who: &Who, choice: Choice) -> Expected {
+    let refused = |status: StatusCode| Expected::Refused(status);
+    let callers = operation.callers;
+    if callers.contains(&CallerKind::Anyone) {
+        return Expected::Served;
     }
-    let body = serde_json::json!({});
-    let request = match operation.body {
-        BodyKind::None => request(operation.method.clone(), &path, None, None),
-        BodyKind::Form => Request::post(&path)
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(b"grant_type=client_credentials".to_vec())
-            .unwrap(),
-        BodyKind::Json | BodyKind::MergePatch => {
-            request(operation.method.clone(), &path, None, Some(&body))
-        }
+    let Some(kind) = who.kind else {
+        return refused(StatusCode::UNAUTHORIZED);
     };
-    caller.send(request).await
-}
-
-/// Without the name that each answer has of its own.
-fn comparable(answer: &Answer) -> (StatusCode, serde_json::Value) {
-    let mut body = answer.json();
-    if let Some(members) = body.as_object_mut() {
-        members.remove("requestId");
+    if callers.contains(&CallerKind::OnboardingCredential)
+        || callers.contains(&CallerKind::RegistrationCredential)
+    {
+        // A certificate, whosever, is no credential.
+        return refused(StatusCode::UNAUTHORIZED);
     }
-    (answer.status, body)
+    if !callers.contains(&kind) {
+        return refused(StatusCode::FORBIDDEN);
+    }
+    if choice == Choice::Own {
+        return Expected::Served;
+    }
+    if operation.owner == PathOwner::Caller {
+        return refused(StatusCode::FORBIDDEN);
+    }
+    // Where the operation itself judges the id.
+    match operation.id {
+        "UpdateIndApiProvDomainRegist"
+        | "ModifyIndApiProvDomainRegist"
+        | "DeleteIndApiProvDomainRegist"
+        | "HandOverOnboardingCredential"
+        | "GetPubServAPIs" => refused(StatusCode::FORBIDDEN),
+        // An invoker that has nothing to do with this AEF is not there for it.
+        "GetSecIndTrustedAPIInv" | "DeleteSecIndTrustedAPIInv" | "DeleteAuthIndAPIInvForAPIs" => {
+            refused(StatusCode::NOT_FOUND)
+        }
+        "GetOAuthIndAPIInv" => refused(StatusCode::UNAUTHORIZED),
+        "GetAccContPolList" | "GetAPIInvLogs" | "GetAPIRouteInfo" => Expected::Served,
+        other => panic!("{other} names an id that nobody judges"),
+    }
 }
 
-/// P-20: who may not call is refused, with 401 when it proved nothing that counts and with 403 otherwise, and what it names
-/// makes no difference. Who may call is not refused for its role.
+fn choices(operation: &Operation) -> &'static [Choice] {
+    if operation.path.contains('{') || operation.id == "GetPubServAPIs" {
+        &[Choice::Own, Choice::Others, Choice::Unknown]
+    } else {
+        &[Choice::Own]
+    }
+}
+
+/// Callers whose certificate does not count, or who have none.
+async fn strangers(world: &World) -> Vec<Who> {
+    let domain = world.domain("gone").await;
+    let invoker = world.raw_invoker(&[]).await;
+    assert_eq!(
+        domain.amf.delete(&domain.path()).await.status,
+        StatusCode::NO_CONTENT
+    );
+    let path = format!("/invokers/{}", invoker.id);
+    assert_eq!(
+        world.operator(http::Method::DELETE, &path, None).await.0,
+        StatusCode::NO_CONTENT
+    );
+    let stranger = |name, id: &str, caller| Who {
+        name,
+        kind: None,
+        id: id.to_owned(),
+        domain: domain.id.clone(),
+        secret: invoker.secret.clone().unwrap(),
+        caller,
+    };
+    vec![
+        stranger("no certificate", "nobody", world.anonymous()),
+        stranger(
+            "offboarded invoker",
+            &invoker.id,
+            world.with_certificate(&invoker.pems),
+        ),
+        stranger(
+            "deregistered AEF",
+            &domain.aef.id,
+            world.with_certificate(&domain.aef.pems),
+        ),
+        stranger(
+            "deregistered APF",
+            &domain.apf.id,
+            world.with_certificate(&domain.apf.pems),
+        ),
+        stranger(
+            "deregistered AMF",
+            &domain.amf.id,
+            world.with_certificate(&domain.amf.pems),
+        ),
+    ]
+}
+
+async fn everything(world: &World) -> Vec<Vec<Value>> {
+    let mut lists = Vec::new();
+    for list in [
+        "invokers",
+        "providers",
+        "apis",
+        "contexts",
+        "events",
+        "logs",
+    ] {
+        lists.push(world.list(list).await);
+    }
+    lists
+}
+
+/// The words of a refusal, without what differs each time.
+fn words(answer: &Answer) -> Value {
+    let mut body = answer.json();
+    if body.get("error").is_some() {
+        return body;
+    }
+    answer.cause();
+    body.as_object_mut().unwrap().remove("requestId");
+    body
+}
+
+/// P-20: each cell that the table does not open is refused with the status it says, changes nothing, and tells nobody whether what
+/// it names exists.
 #[tokio::test]
-async fn every_operation_for_every_caller() {
+async fn every_closed_cell_refuses() {
     let world = World::start().await;
-    let (actors, amy, acme, _, api) = actors(&world).await;
+    let scene = Scene::new(&world, ["acme", "umbrella"]).await;
+    let mut callers = scene.everybody();
+    callers.extend(strangers(&world).await);
+    assert_eq!(callers.len(), 13);
+    let before = everything(&world).await;
     let mut cells = 0;
     for operation in OPERATIONS {
+        for who in &callers {
+            let mut refusals: BTreeMap<u16, Value> = BTreeMap::new();
+            for choice in choices(operation) {
+                let Expected::Refused(status) = expected(operation, who, *choice) else {
+                    continue;
+                };
+                let cell = format!("{} × {} × {choice:?}", operation.id, who.name);
+                let mut request = scene.request(operation, who, *choice);
+                if operation
+                    .callers
+                    .contains(&CallerKind::OnboardingCredential)
+                {
+                    request.headers_mut().remove("authorization");
+                }
+                // The answer to enrolment ends the session: each try has its own.
+                let answer = who.caller.send(request).await;
+                assert_eq!(answer.status, status, "{cell}: {}", answer.json());
+                let words = words(&answer);
+                let same = refusals
+                    .entry(status.as_u16())
+                    .or_insert_with(|| words.clone());
+                assert_eq!(*same, words, "{cell}");
+                cells += 1;
+            }
+        }
+    }
+    assert_eq!(everything(&world).await, before);
+    assert!(cells > 700, "{cells}");
+}
+
+/// The other half: each cell that the table opens is served, or says that it is not served yet; the right callers are not locked
+/// out.
+#[tokio::test]
+async fn every_open_cell_serves() {
+    let world = World::start().await;
+    let mut scene: Option<Scene> = None;
+    let mut cells = 0;
+    for (round, operation) in OPERATIONS.iter().enumerate() {
+        let names = [format!("acme-{round}"), format!("umbrella-{round}")];
+        let present = match scene.take() {
+            Some(scene) => scene,
+            None => Scene::new(&world, [&names[0], &names[1]]).await,
+        };
+        for who in present.everybody() {
+            for choice in choices(operation) {
+                if expected(operation, &who, *choice) != Expected::Served {
+                    continue;
+                }
+                let cell = format!("{} × {} × {choice:?}", operation.id, who.name);
+                let answer = who
+                    .caller
+                    .send(present.request(operation, &who, *choice))
+                    .await;
+                if NOT_SERVED.contains(&operation.id) {
+                    assert_eq!(answer.status, StatusCode::NOT_IMPLEMENTED, "{cell}");
+                    assert_eq!(answer.cause(), "INVALID_API");
+                } else {
+                    assert!(
+                        answer.status.is_success(),
+                        "{cell}: {} {}",
+                        answer.status,
+                        answer.json()
+                    );
+                }
+                cells += 1;
+            }
+        }
+        // What takes something away leaves nothing for the next operation.
+        let takes = operation.method == http::Method::DELETE
+            || operation.id == "DeleteAuthIndAPIInvForAPIs";
+        scene = (!takes).then_some(present);
+    }
+    assert!(cells > 80, "{cells}");
+    let anonymous = world.anonymous();
+    let answer = anonymous
+        .json(http::Method::GET, "/.well-known/jwks.json", None)
+        .await;
+    assert_eq!(answer.status, StatusCode::OK);
+}
+
+/// TS 29.222 clause 10.2: a bearer credential, good as it may be, opens nothing but enrolment.
+#[tokio::test]
+async fn a_credential_is_no_certificate() {
+    let world = World::start().await;
+    let scene = Scene::new(&world, ["acme", "umbrella"]).await;
+    let credentials = [
+        world.credential(&[]).await,
+        world.registration_credential("other").await,
+        scene.invokers[0].token(None).await.json()["access_token"]
+            .as_str()
+            .unwrap()
+            .to_owned(),
+        String::new(),
+    ];
+    let before = everything(&world).await;
+    for operation in OPERATIONS {
+        let by_credential = [
+            CallerKind::OnboardingCredential,
+            CallerKind::RegistrationCredential,
+            CallerKind::Anyone,
+        ];
         if operation
             .callers
-            .contains(&CallerKind::OnboardingCredential)
-            || operation
-                .callers
-                .contains(&CallerKind::RegistrationCredential)
+            .iter()
+            .any(|kind| by_credential.contains(kind))
         {
-            // Judged by credential, whatever the certificate: without one, each is refused alike.
-            for actor in &actors {
-                let answer = send(&actor.caller, operation, &[]).await;
+            continue;
+        }
+        for who in scene.everybody().iter().take(4) {
+            for credential in &credentials {
+                let mut request = scene.request(operation, who, Choice::Own);
+                let value = format!("Bearer {credential}").parse().unwrap();
+                request.headers_mut().insert("authorization", value);
+                let answer = world.anonymous().send(request).await;
                 assert_eq!(
                     answer.status,
                     StatusCode::UNAUTHORIZED,
-                    "{} as {}",
-                    operation.id,
-                    actor.name
+                    "{} {credential}",
+                    operation.id
                 );
-                cells += 1;
+                answer.cause();
             }
-            continue;
-        }
-        let anyone = operation.callers.contains(&CallerKind::Anyone);
-        for actor in &actors {
-            let allowed = anyone
-                || (actor.known
-                    && actor
-                        .kind
-                        .is_some_and(|kind| operation.callers.contains(&kind)));
-            // The ids: one that exists and is not the caller's, and one that nobody has.
-            let mut refusals = Vec::new();
-            for first in [
-                amy.id.as_str(),
-                acme.id.as_str(),
-                acme.apf.id.as_str(),
-                NOBODY,
-            ] {
-                let own = first == actor.id || actor.domain.as_deref() == Some(first);
-                if allowed && own && operation.method == Method::DELETE {
-                    // It would be carried out; the clauses of the procedures have their own tests.
-                    continue;
-                }
-                let answer = send(&actor.caller, operation, &[first, &api]).await;
-                let cell = format!("{} as {} ({first})", operation.id, actor.name);
-                cells += 1;
-                assert!(
-                    !answer.status.is_server_error()
-                        || answer.status == StatusCode::NOT_IMPLEMENTED,
-                    "{cell}: {}",
-                    answer.status
-                );
-                if allowed {
-                    if !own && operation.owner == PathOwner::Caller {
-                        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{cell}");
-                        refusals.push(comparable(&answer));
-                    }
-                    continue;
-                }
-                let expected = if actor.kind.is_some() && actor.known {
-                    StatusCode::FORBIDDEN
-                } else {
-                    StatusCode::UNAUTHORIZED
-                };
-                assert_eq!(answer.status, expected, "{cell}");
-                assert!(!answer.cause().is_empty(), "{cell}");
-                refusals.push(comparable(&answer));
-            }
-            refusals.dedup();
-            assert!(
-                refusals.len() <= 1,
-                "{} as {}: {refusals:?}",
-                operation.id,
-                actor.name
-            );
         }
     }
-    assert!(cells > 1000, "{cells} cells");
-    // Nothing of all this changed anything.
-    assert_eq!(world.list("invokers").await.len(), 2);
-    assert_eq!(world.list("providers").await.len(), 2);
-    assert_eq!(world.list("apis").await.len(), 2);
-    assert!(world.list("contexts").await.is_empty());
-}
-
-/// The table is what the standard has: operations cannot be lost, and callers cannot be added, unnoticed.
-#[test]
-fn the_table_is_complete() {
-    let callers = |id: &str| {
-        OPERATIONS
-            .iter()
-            .find(|operation| operation.id == id)
-            .unwrap_or_else(|| panic!("{id} is missing"))
-            .callers
-    };
-    // 30 operations of TS 29.222 on the core function, and two of ours.
-    assert_eq!(OPERATIONS.len(), 32);
-    use CallerKind::{
-        Aef, Amf, Anyone, Apf, Invoker, OnboardingCredential, RegistrationCredential,
-    };
-    let anyone: Vec<&str> = OPERATIONS
-        .iter()
-        .filter(|operation| operation.callers.contains(&Anyone))
-        .map(|operation| operation.id)
-        .collect();
-    assert_eq!(anyone, ["GetServAPIs", "AccessTokenKeys"]);
-    for (id, expected) in [
-        ("CreateOnboardedAPIInvoker", &[OnboardingCredential][..]),
-        ("DeleteIndOnboardedAPIInvoker", &[Invoker]),
-        ("CreateApiProvRegist", &[RegistrationCredential]),
-        ("UpdateIndApiProvDomainRegist", &[Amf]),
-        ("DeleteIndApiProvDomainRegist", &[Amf]),
-        ("CreateAPFPubAPIs", &[Apf]),
-        ("DeleteIndAPFPubAPI", &[Apf]),
-        ("GetPubServAPIs", &[Invoker]),
-        ("CreateSecIndTrustedAPIInv", &[Invoker]),
-        ("UpdateSecContIndAPIInv", &[Invoker]),
-        ("GetSecIndTrustedAPIInv", &[Aef]),
-        ("DeleteSecIndTrustedAPIInv", &[Aef]),
-        ("DeleteAuthIndAPIInvForAPIs", &[Aef]),
-        ("GetOAuthIndAPIInv", &[Invoker]),
-        ("CreateLogEntServAPIInv", &[Aef]),
-        ("GetAPIInvLogs", &[Amf]),
-        ("HandOverOnboardingCredential", &[Amf]),
-    ] {
-        assert_eq!(callers(id), expected, "{id}");
-    }
-}
-
-/// P-22: the functions of a domain act on its own objects only; another domain's are answered as those that nobody has.
-#[tokio::test]
-async fn another_domains_objects_are_answered_like_unknown_ones() {
-    let world = World::start().await;
-    let (_, amy, acme, other, api) = actors(&world).await;
-    // An APF names another domain's API under its own id.
-    for method in [Method::GET, Method::DELETE] {
-        let theirs = other
-            .apf
-            .caller
-            .json(method.clone(), &format!("{}/{api}", other.apis()), None)
-            .await;
-        let nobodys = other
-            .apf
-            .caller
-            .json(method, &format!("{}/API0", other.apis()), None)
-            .await;
-        assert_eq!(theirs.status, StatusCode::NOT_FOUND);
-        assert_eq!(comparable(&theirs), comparable(&nobodys));
-    }
-    // An AEF asks for an invoker that has to do with another AEF alone.
-    assert_eq!(
-        amy.negotiate(&acme.aef.id, &["PKI"]).await.status,
-        StatusCode::CREATED
-    );
-    for path in ["", "?authenticationInfo=true&authorizationInfo=true"] {
-        let theirs = other.aef.get(&format!("{}{path}", amy.context())).await;
-        let nobodys = other
-            .aef
-            .get(&format!(
-                "/capif-security/v1/trustedInvokers/{NOBODY}{path}"
-            ))
-            .await;
-        assert_eq!(theirs.status, StatusCode::NOT_FOUND);
-        assert_eq!(comparable(&theirs), comparable(&nobodys));
-    }
-    // And it revokes nothing there.
-    let theirs = other.aef.delete(&amy.context()).await;
-    let nobodys = other
-        .aef
-        .delete(&format!("/capif-security/v1/trustedInvokers/{NOBODY}"))
-        .await;
-    assert_eq!(theirs.status, StatusCode::NOT_FOUND);
-    assert_eq!(comparable(&theirs), comparable(&nobodys));
-    assert_eq!(world.list("contexts").await.len(), 1);
-    // An AMF names another domain.
-    let theirs = other.amf.delete(&acme.path()).await;
-    let nobodys = other
-        .amf
-        .delete("/api-provider-management/v1/registrations/DOM0")
-        .await;
-    assert_eq!(theirs.status, StatusCode::FORBIDDEN);
-    assert_eq!(comparable(&theirs), comparable(&nobodys));
+    assert_eq!(everything(&world).await, before);
 }

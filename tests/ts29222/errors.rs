@@ -133,7 +133,11 @@ async fn bodies_that_cannot_be_read_are_refused() {
             let answer = caller.send(request).await;
             let text = String::from_utf8_lossy(&body[..body.len().min(40)]).into_owned();
             let status = answer.status;
-            let unknown = ["{\"securityInfo\"", "{\"onboardingInformation\"", "{\"events\""];
+            let unknown = [
+                "{\"securityInfo\"",
+                "{\"onboardingInformation\"",
+                "{\"events\"",
+            ];
             let of_unknown = unknown.iter().any(|member| text.starts_with(member));
             if *method == Method::PATCH && status == StatusCode::OK && of_unknown {
                 // A patch of members that the type does not have changes nothing.

@@ -2,3 +2,6 @@
 
 mod authorization_table;
 mod errors;
+mod provider_management;
+mod publish_and_discover;
+mod scene;

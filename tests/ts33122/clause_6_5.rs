@@ -121,7 +121,12 @@ async fn a_call_goes_through_by_certificate_and_by_token() {
         let world = World::start().await;
         let backend = Backend::start();
         let gateway = world
-            .gateway("acme", "weather", &backend.url(), &[method.clone()])
+            .gateway(
+                "acme",
+                "weather",
+                &backend.url(),
+                std::slice::from_ref(&method),
+            )
             .await;
         let invoker = world.invoker("amy", &["weather"]).await;
         let request = Request::get("/weather/v1/today?x=1").body(empty()).unwrap();

@@ -604,3 +604,42 @@ async fn offboardings_and_calls_race_well() {
         assert_eq!(site.at_gateway(&amy).send(amy.request()).await.status, 401);
     }
 }
+
+/// R-6.8-10: only the core function tells the gateway whom to forget; nobody else's word ends a session.
+#[tokio::test]
+async fn nobody_else_makes_the_gateway_forget() {
+    let site = Site::start().await;
+    let amy = site.member("amy", SecurityMethod::Pki).await;
+    let bob = site.member("bob", SecurityMethod::Pki).await;
+    let caller = site.at_gateway(&amy);
+    assert_eq!(caller.send(amy.request()).await.status, 200);
+    let event = json!({
+        "subscriptionId": "x",
+        "events": "API_INVOKER_OFFBOARDED",
+        "eventDetail": {"apiInvokerIds": [amy.id]},
+    });
+    let revocation =
+        json!({"revokeInfo": {"apiInvokerId": amy.id, "apiIds": [], "cause": "OTHER_REASON"}});
+    let mut strangers = vec![None, Some(bob.pems.identity()), Some(amy.pems.identity())];
+    for role in ["amf", "apf", "aef"] {
+        strangers.push(Some(
+            Pems::of_function(&site.world.folder("acme"), role).identity(),
+        ));
+    }
+    for identity in strangers {
+        let stranger = Caller::new(&site.world, site.gateway.address(), identity);
+        for (path, body) in [
+            ("/capif-events/v1/notifications", &event),
+            ("/aef-security/v1/revoke-authorization", &revocation),
+            ("/aef-security/v1/anything", &revocation),
+        ] {
+            let answer = stranger.json(Method::POST, path, Some(body)).await;
+            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}");
+            answer.cause();
+        }
+    }
+    // With the core function away, only what the gateway remembers lets anybody in.
+    let mut site = site;
+    site.world.stop().await;
+    assert_eq!(caller.send(amy.request()).await.status, 200);
+}

@@ -96,6 +96,10 @@ async fn connections_to_the_api_are_kept() {
         })
         .collect();
     assert_eq!(ids.len(), 20);
+    assert!(
+        seen.iter()
+            .all(|seen| seen.method == "GET" && seen.body.is_empty())
+    );
     assert!(seen[0].headers["x-forwarded-host"] == site.gateway.address());
 }
 
