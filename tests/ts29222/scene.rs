@@ -40,6 +40,7 @@ pub(crate) struct Scene {
     pub(crate) apis: [String; 2],
     /// One subscription of everybody who may hold one, by its id.
     subscriptions: BTreeMap<String, String>,
+    tomorrow: String,
 }
 
 impl Scene {
@@ -48,7 +49,9 @@ impl Scene {
         let methods = ["PKI", "OAUTH"];
         let apis = [domains[0].publish("weather", &methods).await, domains[1].publish("weather", &methods).await];
         let invokers = [world.raw_invoker(&[]).await, world.raw_invoker(&[]).await];
-        let mut scene = Self { domains, invokers, apis, subscriptions: BTreeMap::new() };
+        let tomorrow = time::OffsetDateTime::from_unix_timestamp(world.now() + 86_400).unwrap();
+        let tomorrow = capif_spec::common::DateTime(tomorrow).to_string();
+        let mut scene = Self { domains, invokers, apis, subscriptions: BTreeMap::new(), tomorrow };
         // Each invoker agrees with the AEF of one domain, so that it is a stranger to the other.
         for (invoker, domain) in scene.invokers.iter().zip(&scene.domains) {
             let answer = invoker.negotiate(&domain.aef.id, &["OAUTH"]).await;
@@ -199,7 +202,7 @@ impl Scene {
             }),
             "HandOverOnboardingCredential" => {
                 let token = keys::public_pem(&keys::p256());
-                json!({ "token": token, "expires": in_a_day() })
+                json!({ "token": token, "expires": self.tomorrow })
             }
             other => panic!("no body for {other}"),
         }
@@ -214,10 +217,4 @@ fn subscription() -> Value {
 fn unknown_like(id: &str) -> String {
     let prefix: String = id.chars().take(3).collect();
     format!("{prefix}{}", "0".repeat(32))
-}
-
-/// Tomorrow, by the wall clock around which the world's starts.
-#[expect(clippy::disallowed_methods, reason = "the world's clock starts there")]
-fn in_a_day() -> String {
-    capif_spec::common::DateTime(time::OffsetDateTime::now_utc() + time::Duration::days(1)).to_string()
 }

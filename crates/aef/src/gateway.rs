@@ -18,9 +18,9 @@ use capif_spec::{
 };
 use capif_transport::{
     Acceptor, Anchors, Body, Client, ClientCertificates, ClientLimits, ClientTls, Connection,
-    Connections, Handler, Server, ServerTls, TlsError, empty,
+    Connections, Handler, Server, ServerTls, TlsError,
 };
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
@@ -432,17 +432,13 @@ impl Handler for Edge {
                 .await;
             (outcome.invoker, outcome.result)
         };
-        let (mut response, denial) = match result {
+        let (response, denial) = match result {
             Ok(response) => (response, None),
             Err(denial) => {
                 let methods = &self.invocations.api.methods;
                 (denial.answer(methods, &request_id), Some(denial))
             }
         };
-        if method == Method::HEAD {
-            // No content follows (RFC 9110 section 9.3.2); HTTP/2 peers break off a stream on which some does.
-            *response.body_mut() = empty();
-        }
         tracing::info!(
             target: "capif::request",
             request_id,

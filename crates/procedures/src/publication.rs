@@ -19,6 +19,9 @@ use crate::{
 /// PatchUpdate; bit 3, ExtendedIntfDesc.
 pub const FEATURES: &str = "7";
 
+/// How long an API's name may be, in octets: it is part of a record's id and of the scope of tokens.
+pub const NAME_BYTES_MAX: usize = 1024;
+
 /// The members that a PATCH may carry (TS 29.222 clause 8.2.4.2.11).
 const PATCHABLE: [&str; 8] = [
     "apiStatus",
@@ -173,6 +176,12 @@ fn accept(
     id: ServiceApiId,
     is_aef: impl Fn(&str) -> bool,
 ) -> Result<ServiceApiDescription, Refusal> {
+    if description.api_name.len() > NAME_BYTES_MAX {
+        return Err(Refusal::incorrect(
+            "/apiName",
+            format!("`apiName` holds at most {NAME_BYTES_MAX} octets"),
+        ));
+    }
     let profiles = description.aef_profiles.as_deref().unwrap_or_default();
     if profiles.is_empty() {
         // An APF gives them always (TS 29.222 table 8.2.4.2.2-1, note).

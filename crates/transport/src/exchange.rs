@@ -8,11 +8,11 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
-use crate::body::{Body, BoxError, Paced, boxed, full};
+use crate::body::{Body, BoxError, Paced, boxed, empty, full};
 use crate::connections::{Connection, Stage};
 use crate::server::{Handler, Limits};
 
@@ -51,6 +51,7 @@ impl<H: Handler> Exchanges<H> {
         let turn = Turn::new(Arc::clone(&connection));
         async move {
             let http1 = request.version() <= Version::HTTP_11;
+            let head = request.method() == Method::HEAD;
             let mut response = match refusal {
                 Some(status) => problem(status),
                 None => {
@@ -64,9 +65,24 @@ impl<H: Handler> Exchanges<H> {
                     .headers_mut()
                     .insert(CONNECTION, HeaderValue::from_static("close"));
             }
+            if head {
+                response = without_content(response);
+            }
             Ok(response.map(|inner| Answer::new(inner, turn)))
         }
     }
+}
+
+/// The answer to a HEAD request: the fields as for GET, no content (RFC 9110 section 9.3.2). Over HTTP/2 the library leaves
+/// that to us.
+fn without_content(mut response: Response<Body>) -> Response<Body> {
+    if let Some(length) = response.body().size_hint().exact()
+        && length > 0
+    {
+        let headers = response.headers_mut();
+        headers.entry(CONTENT_LENGTH).or_insert(length.into());
+    }
+    response.map(|_| empty())
 }
 
 fn paced(body: Incoming, limits: &Limits) -> Body {
