@@ -20,9 +20,7 @@ use capif_ccf::{
     config::Config,
     init,
 };
-use capif_client::{
-    Bundle, Enrolment, Invoker, Keystore, OnboardingRequest, Provider, ProviderRequest,
-};
+use capif_client::{Bundle, Enrolment, Invoker, Keystore, OnboardingRequest};
 use capif_spec::{common::Redacted, publish_service::SecurityMethod};
 use capif_transport::{Client, ClientLimits, ManualClock, SharedClock, collect, empty, full};
 use http::{Method, Request, StatusCode};
@@ -188,15 +186,6 @@ impl World {
             domain_name: name.to_owned(),
             credential: parts.credential,
         }
-    }
-
-    /// A registered provider domain.
-    pub async fn provider(&self, name: &str) -> Provider {
-        let bundle = self.bundle(name).await;
-        let keystore = self.keystore(name);
-        Provider::register(keystore, &bundle, ProviderRequest::default(), self.clock())
-            .await
-            .unwrap()
     }
 
     /// A gateway of a new provider domain in front of an upstream.

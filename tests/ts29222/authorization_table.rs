@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::scene::{Choice, Scene, Who};
-use crate::support::{World, wire::Answer};
+use crate::support::{World, people::Party, wire::Answer};
 
 /// Who may call what, word for word: a change of the table is a change here, on purpose.
 const CALLERS: &str = "
@@ -160,36 +160,24 @@ async fn strangers(world: &World) -> Vec<Who> {
         world.operator(http::Method::DELETE, &path, None).await.0,
         StatusCode::NO_CONTENT
     );
-    let stranger = |name, id: &str, caller| Who {
+    let stranger = |name, party: Option<&Party>| Who {
         name,
         kind: None,
-        id: id.to_owned(),
+        id: party.map_or("nobody", |party| &party.id).to_owned(),
         domain: domain.id.clone(),
         secret: invoker.secret.clone().unwrap(),
-        caller,
+        pems: party.map(|party| party.pems.clone()),
+        caller: party.map_or_else(
+            || world.anonymous(),
+            |party| world.with_certificate(&party.pems),
+        ),
     };
     vec![
-        stranger("no certificate", "nobody", world.anonymous()),
-        stranger(
-            "offboarded invoker",
-            &invoker.id,
-            world.with_certificate(&invoker.pems),
-        ),
-        stranger(
-            "deregistered AEF",
-            &domain.aef.id,
-            world.with_certificate(&domain.aef.pems),
-        ),
-        stranger(
-            "deregistered APF",
-            &domain.apf.id,
-            world.with_certificate(&domain.apf.pems),
-        ),
-        stranger(
-            "deregistered AMF",
-            &domain.amf.id,
-            world.with_certificate(&domain.amf.pems),
-        ),
+        stranger("no certificate", None),
+        stranger("offboarded invoker", Some(&invoker.party)),
+        stranger("deregistered AEF", Some(&domain.aef)),
+        stranger("deregistered APF", Some(&domain.apf)),
+        stranger("deregistered AMF", Some(&domain.amf)),
     ]
 }
 
@@ -238,15 +226,8 @@ async fn every_closed_cell_refuses() {
                     continue;
                 };
                 let cell = format!("{} × {} × {choice:?}", operation.id, who.name);
-                let mut request = scene.request(operation, who, *choice);
-                if operation
-                    .callers
-                    .contains(&CallerKind::OnboardingCredential)
-                {
-                    request.headers_mut().remove("authorization");
-                }
-                // The answer to enrolment ends the session: each try has its own.
-                let answer = who.caller.send(request).await;
+                let request = scene.request(operation, who, *choice);
+                let answer = who.send(&world, operation, request).await;
                 assert_eq!(answer.status, status, "{cell}: {}", answer.json());
                 let words = words(&answer);
                 let same = refusals

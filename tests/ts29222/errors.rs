@@ -44,21 +44,38 @@ pub(super) async fn with_bodies<'a>(world: &World, scene: &Scene) -> Vec<Ready<'
     let everybody = scene.everybody();
     let mut all = Vec::new();
     for operation in OPERATIONS {
-        let not_served = ["UpdateIndOnboardedAPIInvoker", "ModifyIndOnboardedAPIInvoker", "ModifyIndEventSubsc"];
+        let not_served = [
+            "UpdateIndOnboardedAPIInvoker",
+            "ModifyIndOnboardedAPIInvoker",
+            "ModifyIndEventSubsc",
+        ];
         if operation.body == BodyKind::None || not_served.contains(&operation.id) {
             continue;
         }
         let kind = operation.callers[0];
         let credential = match kind {
             CallerKind::OnboardingCredential => Some(world.credential(&[]).await),
-            CallerKind::RegistrationCredential => Some(world.registration_credential("fresh").await),
+            CallerKind::RegistrationCredential => {
+                Some(world.registration_credential("fresh").await)
+            }
             _ => None,
         };
         let who = match credential {
-            Some(_) => Who { caller: world.anonymous(), ..everybody[0].clone() },
-            None => everybody.iter().find(|who| who.kind == Some(kind)).unwrap().clone(),
+            Some(_) => Who {
+                pems: None,
+                ..everybody[0].clone()
+            },
+            None => everybody
+                .iter()
+                .find(|who| who.kind == Some(kind))
+                .unwrap()
+                .clone(),
         };
-        all.push(Ready { operation, who, credential });
+        all.push(Ready {
+            operation,
+            who,
+            credential,
+        });
     }
     assert_eq!(all.len(), 15);
     all
@@ -66,19 +83,35 @@ pub(super) async fn with_bodies<'a>(world: &World, scene: &Scene) -> Vec<Ready<'
 
 /// Checks that an answer is a refusal that helps.
 fn helps(what: &str, answer: &Answer) {
-    assert!(answer.status.is_client_error(), "{what}: {} {}", answer.status, answer.json());
+    assert!(
+        answer.status.is_client_error(),
+        "{what}: {} {}",
+        answer.status,
+        answer.json()
+    );
     if answer.json().get("error").is_some() {
         assert_eq!(answer.headers["content-type"], "application/json", "{what}");
         assert!(answer.json()["error_description"].is_string(), "{what}");
     } else {
         assert!(!answer.cause().is_empty(), "{what}: {}", answer.json());
-        assert_eq!(answer.headers["x-request-id"], answer.json()["requestId"].as_str().unwrap(), "{what}");
+        assert_eq!(
+            answer.headers["x-request-id"],
+            answer.json()["requestId"].as_str().unwrap(),
+            "{what}"
+        );
     }
 }
 
 async fn everything(world: &World) -> Vec<Value> {
     let mut lists = Vec::new();
-    for list in ["invokers", "providers", "apis", "contexts", "events", "logs"] {
+    for list in [
+        "invokers",
+        "providers",
+        "apis",
+        "contexts",
+        "events",
+        "logs",
+    ] {
         lists.extend(world.list(list).await);
     }
     lists
@@ -100,7 +133,9 @@ async fn malformed_bodies_are_refused_by_every_operation() {
             let mut request = good.clone();
             request.headers_mut().remove("content-type");
             if let Some(media) = media {
-                request.headers_mut().insert("content-type", media.parse().unwrap());
+                request
+                    .headers_mut()
+                    .insert("content-type", media.parse().unwrap());
             }
             *request.body_mut() = body;
             request
@@ -108,34 +143,90 @@ async fn malformed_bodies_are_refused_by_every_operation() {
         let own = operation.body.media_type();
         let limit = world.config.limits.body_bytes_max;
         let mut cases: Vec<(String, Request<Vec<u8>>, StatusCode)> = Vec::new();
-        for media in [None, Some("text/plain"), Some("application/xml"), Some("application/json-patch+json"), Some("/")] {
-            cases.push((format!("{media:?}"), with(media, text.clone().into_bytes()), StatusCode::UNSUPPORTED_MEDIA_TYPE));
+        for media in [
+            None,
+            Some("text/plain"),
+            Some("application/xml"),
+            Some("application/json-patch+json"),
+            Some("/"),
+        ] {
+            cases.push((
+                format!("{media:?}"),
+                with(media, text.clone().into_bytes()),
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ));
         }
         let mut large = text.clone().into_bytes();
         large.resize(limit + 1, b' ');
-        cases.push(("too large".to_owned(), with(own, large), StatusCode::PAYLOAD_TOO_LARGE));
+        cases.push((
+            "too large".to_owned(),
+            with(own, large),
+            StatusCode::PAYLOAD_TOO_LARGE,
+        ));
         if operation.body != BodyKind::Form {
-            let twice = text.replacen('{', "{\"vendorSpecific-x\":1,\"vendorSpecific-\\u0078\":2,", 1);
-            let nested = text.replacen('{', &format!("{{\"x\":{}1{},", "[".repeat(70), "]".repeat(70)), 1);
+            let twice = text.replacen(
+                '{',
+                "{\"vendorSpecific-x\":1,\"vendorSpecific-\\u0078\":2,",
+                1,
+            );
+            let nested = text.replacen(
+                '{',
+                &format!("{{\"x\":{}1{},", "[".repeat(70), "]".repeat(70)),
+                1,
+            );
             let deep = "[".repeat(100_000);
             for body in [
-                "", " ", "{", "}", "null", "true", "1", "\"text\"", "[]", "[{}]", "{}{}", "{\"a\"}", "{'a':1}", "{\"a\":1,}",
-                "{\"a\":NaN}", "{\"a\":1e999}", "{\"\\ud800\":1}", "\u{feff}{}", &twice, &nested, &deep, &text[..text.len() - 1],
-                &format!("{text},"), &text.replacen('{', "{\"a\":\"\u{1}\",", 1),
+                "",
+                " ",
+                "{",
+                "}",
+                "null",
+                "true",
+                "1",
+                "\"text\"",
+                "[]",
+                "[{}]",
+                "{}{}",
+                "{\"a\"}",
+                "{'a':1}",
+                "{\"a\":1,}",
+                "{\"a\":NaN}",
+                "{\"a\":1e999}",
+                "{\"\\ud800\":1}",
+                "\u{feff}{}",
+                &twice,
+                &nested,
+                &deep,
+                &text[..text.len() - 1],
+                &format!("{text},"),
+                &text.replacen('{', "{\"a\":\"\u{1}\",", 1),
             ] {
-                cases.push((body.chars().take(40).collect(), with(own, body.into()), StatusCode::BAD_REQUEST));
+                cases.push((
+                    body.chars().take(40).collect(),
+                    with(own, body.into()),
+                    StatusCode::BAD_REQUEST,
+                ));
             }
             let mut not_text = text.clone().into_bytes();
             not_text[2] = 0xff;
-            cases.push(("not UTF-8".to_owned(), with(own, not_text), StatusCode::BAD_REQUEST));
+            cases.push((
+                "not UTF-8".to_owned(),
+                with(own, not_text),
+                StatusCode::BAD_REQUEST,
+            ));
         }
         for (what, request, status) in cases {
             let what = format!("{}: {what}", operation.id);
-            let answer = ready.who.caller.send(request).await;
+            let answer = ready.who.send(&world, ready.operation, request).await;
             assert_eq!(answer.status, status, "{what}: {}", answer.json());
             helps(&what, &answer);
-            let patch = operation.body == BodyKind::MergePatch && status == StatusCode::UNSUPPORTED_MEDIA_TYPE;
-            assert_eq!(answer.headers.get("accept-patch").is_some(), patch, "{what}");
+            let patch = operation.body == BodyKind::MergePatch
+                && status == StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            assert_eq!(
+                answer.headers.get("accept-patch").is_some(),
+                patch,
+                "{what}"
+            );
         }
     }
     assert_eq!(everything(&world).await, before);
@@ -156,20 +247,34 @@ async fn wrong_types_are_refused_by_name() {
             for wrong in [json!({}), json!([[]]), json!(1.5), json!(true), Value::Null] {
                 // A merge patch may change nothing, and takes members away by `null` (RFC 7396).
                 let patch = ready.operation.body == BodyKind::MergePatch;
-                if patch && (pointer.is_empty() && wrong == json!({}) || !pointer.is_empty() && wrong.is_null()) {
+                if patch
+                    && (pointer.is_empty() && wrong == json!({})
+                        || !pointer.is_empty() && wrong.is_null())
+                {
                     continue;
                 }
                 let mut body = good.clone();
                 *body.pointer_mut(&pointer).unwrap() = wrong.clone();
                 let mut request = ready.request(&scene);
                 *request.body_mut() = body.to_string().into_bytes();
-                let answer = ready.who.caller.send(request).await;
+                let answer = ready.who.send(&world, ready.operation, request).await;
                 let what = format!("{} {pointer} = {wrong}", ready.operation.id);
-                assert!(!answer.status.is_server_error(), "{what}: {}", answer.json());
-                assert!(!answer.status.is_success(), "{what} was taken: {}", answer.json());
+                assert!(
+                    !answer.status.is_server_error(),
+                    "{what}: {}",
+                    answer.json()
+                );
+                assert!(
+                    !answer.status.is_success(),
+                    "{what} was taken: {}",
+                    answer.json()
+                );
                 helps(&what, &answer);
                 if answer.status == StatusCode::BAD_REQUEST {
-                    let named = answer.json()["invalidParams"][0]["param"].as_str().unwrap_or_default().to_owned();
+                    let named = answer.json()["invalidParams"][0]["param"]
+                        .as_str()
+                        .unwrap_or_default()
+                        .to_owned();
                     let related = pointer.starts_with(&named) || named.starts_with(&pointer);
                     assert!(related, "{what}: {named}");
                     refusals += 1;
@@ -184,14 +289,25 @@ async fn wrong_types_are_refused_by_name() {
 fn pointers(document: &Value) -> Vec<String> {
     let mut all = vec![String::new()];
     let children: Vec<(String, &Value)> = match document {
-        Value::Object(members) => members.iter().map(|(name, value)| (name.replace('/', "~1"), value)).collect(),
-        Value::Array(items) => items.iter().enumerate().map(|(index, item)| (index.to_string(), item)).collect(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| (name.replace('/', "~1"), value))
+            .collect(),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| (index.to_string(), item))
+            .collect(),
         _ => Vec::new(),
     };
     for (name, child) in children {
         // What a function says of itself, and what the product keeps for others, has no type of its own.
         if !name.starts_with("vendorSpecific") {
-            all.extend(pointers(child).into_iter().map(|pointer| format!("/{name}{pointer}")));
+            all.extend(
+                pointers(child)
+                    .into_iter()
+                    .map(|pointer| format!("/{name}{pointer}")),
+            );
         }
     }
     all
@@ -210,7 +326,7 @@ async fn odd_paths_and_methods_are_refused() {
         format!("//published-apis/v1/{id}/service-apis"),
         format!("/published-apis//v1/{id}/service-apis"),
         format!("/published-apis/v1/{id}/service-apis/"),
-        format!("/published-apis/v1//service-apis"),
+        "/published-apis/v1//service-apis".to_owned(),
         format!("/published-apis/v1/{id}/./service-apis"),
         format!("/published-apis/v1/x/../{id}/service-apis"),
         format!("/published-apis/v1/{id}/service-apis/.."),
@@ -228,9 +344,15 @@ async fn odd_paths_and_methods_are_refused() {
         "/".to_owned(),
     ];
     for path in odd {
-        let Ok(uri) = path.parse::<Uri>() else { continue };
+        let Ok(uri) = path.parse::<Uri>() else {
+            continue;
+        };
         for method in [Method::GET, Method::DELETE] {
-            let request = Request::builder().method(method).uri(uri.clone()).body(Vec::new()).unwrap();
+            let request = Request::builder()
+                .method(method)
+                .uri(uri.clone())
+                .body(Vec::new())
+                .unwrap();
             let answer = apf.caller.send(request).await;
             assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
             assert_eq!(answer.cause(), "INVALID_API", "{path}");
@@ -254,20 +376,41 @@ async fn odd_paths_and_methods_are_refused() {
     }
     for operation in OPERATIONS {
         let path = operation.path.replace(['{', '}'], "");
-        let of_path: Vec<&Operation> = OPERATIONS.iter().filter(|other| other.path == operation.path).collect();
-        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "get"] {
+        let of_path: Vec<&Operation> = OPERATIONS
+            .iter()
+            .filter(|other| other.path == operation.path)
+            .collect();
+        for method in [
+            "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "get",
+        ] {
             if of_path.iter().any(|other| other.method.as_str() == method) {
                 continue;
             }
-            let request = Request::builder().method(method).uri(&path).body(Vec::new()).unwrap();
+            let request = Request::builder()
+                .method(method)
+                .uri(&path)
+                .body(Vec::new())
+                .unwrap();
             let answer = apf.caller.send(request).await;
-            assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
+            assert_eq!(
+                answer.status,
+                StatusCode::METHOD_NOT_ALLOWED,
+                "{method} {path}"
+            );
             if method != "HEAD" {
                 assert_eq!(answer.cause(), "INVALID_API");
             }
-            let allowed: Vec<&str> = answer.headers["allow"].to_str().unwrap().split(", ").collect();
+            let allowed: Vec<&str> = answer.headers["allow"]
+                .to_str()
+                .unwrap()
+                .split(", ")
+                .collect();
             assert_eq!(allowed.len(), of_path.len(), "{method} {path}");
-            assert!(of_path.iter().all(|other| allowed.contains(&other.method.as_str())));
+            assert!(
+                of_path
+                    .iter()
+                    .all(|other| allowed.contains(&other.method.as_str()))
+            );
         }
     }
     assert_eq!(everything(&world).await, before);
@@ -282,7 +425,9 @@ async fn query_parameters_are_held_to_the_rules() {
     let before = everything(&world).await;
     for who in scene.everybody().iter().take(4) {
         for operation in OPERATIONS {
-            let own = who.kind.is_some_and(|kind| operation.callers.contains(&kind));
+            let own = who
+                .kind
+                .is_some_and(|kind| operation.callers.contains(&kind));
             if !own {
                 continue;
             }
@@ -296,7 +441,12 @@ async fn query_parameters_are_held_to_the_rules() {
             let get = operation.method == Method::GET;
             let unknown = who.caller.send(with("surprise=1")).await;
             if get {
-                assert!(!unknown.status.is_client_error(), "{}: {}", operation.id, unknown.json());
+                assert!(
+                    !unknown.status.is_client_error(),
+                    "{}: {}",
+                    operation.id,
+                    unknown.json()
+                );
             } else if unknown.status != StatusCode::NOT_IMPLEMENTED {
                 assert_eq!(unknown.status, StatusCode::BAD_REQUEST, "{}", operation.id);
                 assert_eq!(unknown.cause(), "INVALID_QUERY_PARAM");
@@ -305,18 +455,34 @@ async fn query_parameters_are_held_to_the_rules() {
             let flood: String = (0..100).map(|number| format!("p{number}=1&")).collect();
             for query in ["a=1&a=2", "a=1&%61=2", &flood, "%=%", "a=%ff"] {
                 let answer = who.caller.send(with(query)).await;
-                let refused = answer.status == StatusCode::BAD_REQUEST && answer.cause() == "INVALID_QUERY_PARAM";
-                let ignored = get && ["%=%", "a=%ff"].contains(&query) && !answer.status.is_client_error();
+                let refused = answer.status == StatusCode::BAD_REQUEST
+                    && answer.cause() == "INVALID_QUERY_PARAM";
+                let ignored =
+                    get && ["%=%", "a=%ff"].contains(&query) && !answer.status.is_client_error();
                 let not_served = answer.status == StatusCode::NOT_IMPLEMENTED;
-                assert!(refused || ignored || not_served, "{} {query}: {}", operation.id, answer.status);
+                assert!(
+                    refused || ignored || not_served,
+                    "{} {query}: {}",
+                    operation.id,
+                    answer.status
+                );
             }
         }
     }
     // No enrolment by query either.
-    for (path, credential) in
-        [(INVOKERS, world.credential(&[]).await), (REGISTRATIONS, world.registration_credential("fresh").await)]
-    {
-        let answer = world.anonymous().bearer(Method::POST, &format!("{path}?x=1"), &credential, Some(&json!({}))).await;
+    for (path, credential) in [
+        (INVOKERS, world.credential(&[]).await),
+        (REGISTRATIONS, world.registration_credential("fresh").await),
+    ] {
+        let answer = world
+            .anonymous()
+            .bearer(
+                Method::POST,
+                &format!("{path}?x=1"),
+                &credential,
+                Some(&json!({})),
+            )
+            .await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST);
         assert_eq!(answer.cause(), "INVALID_QUERY_PARAM");
     }
@@ -328,31 +494,65 @@ async fn query_parameters_are_held_to_the_rules() {
 async fn oversized_headers_are_refused() {
     let world = World::start().await;
     let address = world.ccf().local_addr();
-    let many: String = (0..200).map(|number| format!("x-{number}: 1\r\n")).collect();
+    let many: String = (0..200)
+        .map(|number| format!("x-{number}: 1\r\n"))
+        .collect();
     let long = format!("x-long: {}\r\n", "a".repeat(64 * 1024));
     let target = format!("/{}", "a".repeat(70_000));
     for (what, text) in [
-        ("many", format!("GET /.well-known/jwks.json HTTP/1.1\r\nhost: ccf\r\n{many}\r\n")),
-        ("long", format!("GET /.well-known/jwks.json HTTP/1.1\r\nhost: ccf\r\n{long}\r\n")),
-        ("target", format!("GET {target} HTTP/1.1\r\nhost: ccf\r\n\r\n")),
-        ("no host line", "GET /.well-known/jwks.json HTTP/1.1\r\nhost ccf\r\n\r\n".to_owned()),
-        ("version", "GET /.well-known/jwks.json HTTP/9.9\r\nhost: ccf\r\n\r\n".to_owned()),
-        ("two lengths", format!("POST {INVOKERS} HTTP/1.1\r\nhost: ccf\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{{}}")),
+        (
+            "many",
+            format!("GET /.well-known/jwks.json HTTP/1.1\r\nhost: ccf\r\n{many}\r\n"),
+        ),
+        (
+            "long",
+            format!("GET /.well-known/jwks.json HTTP/1.1\r\nhost: ccf\r\n{long}\r\n"),
+        ),
+        (
+            "target",
+            format!("GET {target} HTTP/1.1\r\nhost: ccf\r\n\r\n"),
+        ),
+        (
+            "no host line",
+            "GET /.well-known/jwks.json HTTP/1.1\r\nhost ccf\r\n\r\n".to_owned(),
+        ),
+        (
+            "version",
+            "GET /.well-known/jwks.json HTTP/9.9\r\nhost: ccf\r\n\r\n".to_owned(),
+        ),
+        (
+            "two lengths",
+            format!(
+                "POST {INVOKERS} HTTP/1.1\r\nhost: ccf\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{{}}"
+            ),
+        ),
         (
             "length and chunks",
-            format!("POST {INVOKERS} HTTP/1.1\r\nhost: ccf\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
+            format!(
+                "POST {INVOKERS} HTTP/1.1\r\nhost: ccf\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"
+            ),
         ),
         ("noise", "\u{0}\u{1}\u{2}\r\n\r\n".to_owned()),
     ] {
-        let mut stream = raw::tls(address, &world.root_pem(), None, b"http/1.1").await.unwrap();
+        let mut stream = raw::tls(address, &world.root_pem(), None, b"http/1.1")
+            .await
+            .unwrap();
         let _gone = stream.write_all(text.as_bytes()).await;
         let _gone = stream.shutdown().await;
         let mut octets = Vec::new();
         let _gone = stream.read_to_end(&mut octets).await;
         let answer = String::from_utf8_lossy(&octets);
-        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4") || answer.starts_with("HTTP/1.0 4"), "{what}: {answer}");
+        assert!(
+            answer.is_empty()
+                || answer.starts_with("HTTP/1.1 4")
+                || answer.starts_with("HTTP/1.0 4"),
+            "{what}: {answer}"
+        );
     }
-    let answer = world.anonymous().json(Method::GET, "/.well-known/jwks.json", None).await;
+    let answer = world
+        .anonymous()
+        .json(Method::GET, "/.well-known/jwks.json", None)
+        .await;
     assert_eq!(answer.status, StatusCode::OK);
 }
 
@@ -361,22 +561,45 @@ async fn oversized_headers_are_refused() {
 async fn the_longest_texts_allowed_do_no_harm() {
     let world = World::start().await;
     let domain = world.domain("acme").await;
-    for length in [255, 256, 1024, 1025, 4096, 32_768, 65_000, 65_535, 65_536, 65_537] {
+    for length in [
+        255, 256, 1024, 1025, 4096, 32_768, 65_000, 65_535, 65_536, 65_537,
+    ] {
         for letter in ["x", "é", "\u{10ffff}"] {
             let name = letter.repeat(length / letter.len());
-            let answer = domain.apf.post(&domain.apis(), &domain.description(&name, &["PKI"])).await;
-            let what = format!("{length} octets of {letter}: {} {}", answer.status, answer.json()["detail"]);
-            assert!(answer.status.is_success() || answer.status.is_client_error(), "{what}");
+            let answer = domain
+                .apf
+                .post(&domain.apis(), &domain.description(&name, &["PKI"]))
+                .await;
+            let what = format!(
+                "{length} octets of {letter}: {} {}",
+                answer.status,
+                answer.json()["detail"]
+            );
+            assert!(
+                answer.status.is_success() || answer.status.is_client_error(),
+                "{what}"
+            );
             if answer.status.is_client_error() {
                 helps(&what, &answer);
             } else {
                 let id = answer.json()["apiId"].as_str().unwrap().to_owned();
                 let path = format!("{}/{id}", domain.apis());
-                assert_eq!(domain.apf.get(&path).await.json()["apiName"], name.as_str(), "{what}");
-                assert_eq!(domain.apf.delete(&path).await.status, StatusCode::NO_CONTENT, "{what}");
+                assert_eq!(
+                    domain.apf.get(&path).await.json()["apiName"],
+                    name.as_str(),
+                    "{what}"
+                );
+                assert_eq!(
+                    domain.apf.delete(&path).await.status,
+                    StatusCode::NO_CONTENT,
+                    "{what}"
+                );
             }
         }
     }
-    let answer = domain.apf.get(&format!("{}/{}", domain.apis(), "x".repeat(8000))).await;
+    let answer = domain
+        .apf
+        .get(&format!("{}/{}", domain.apis(), "x".repeat(8000)))
+        .await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
 }

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use crate::support::{
     World, keys,
     people::{Domain, Party, RawInvoker, enrolment, function, registration, wishes},
-    wire::Caller,
+    raw::Pems,
+    wire::{Answer, Caller},
 };
 
 /// Who calls.
@@ -22,7 +23,30 @@ pub(crate) struct Who {
     pub(crate) id: String,
     pub(crate) domain: String,
     pub(crate) secret: String,
+    pub(crate) pems: Option<Pems>,
     pub(crate) caller: Caller,
+}
+
+impl Who {
+    /// Sends a request. The session of enrolment ends with its answer, so that each try has a connection of its own.
+    pub(crate) async fn send(
+        &self,
+        world: &World,
+        operation: &Operation,
+        request: Request<Vec<u8>>,
+    ) -> Answer {
+        let enrols = [
+            CallerKind::OnboardingCredential,
+            CallerKind::RegistrationCredential,
+        ];
+        let caller = match &self.pems {
+            _ if !operation.callers.iter().any(|kind| enrols.contains(kind)) => self.caller.clone(),
+            Some(pems) => world.with_certificate(pems),
+            None => world.anonymous(),
+        };
+        let answer = caller.try_send(request).await;
+        answer.unwrap_or_else(|| panic!("{} by {}: no answer", operation.id, self.name))
+    }
 }
 
 /// Whose id stands in the path or query.
@@ -47,11 +71,20 @@ impl Scene {
     pub(crate) async fn new(world: &World, names: [&str; 2]) -> Self {
         let domains = [world.domain(names[0]).await, world.domain(names[1]).await];
         let methods = ["PKI", "OAUTH"];
-        let apis = [domains[0].publish("weather", &methods).await, domains[1].publish("weather", &methods).await];
+        let apis = [
+            domains[0].publish("weather", &methods).await,
+            domains[1].publish("weather", &methods).await,
+        ];
         let invokers = [world.raw_invoker(&[]).await, world.raw_invoker(&[]).await];
         let tomorrow = time::OffsetDateTime::from_unix_timestamp(world.now() + 86_400).unwrap();
         let tomorrow = capif_spec::common::DateTime(tomorrow).to_string();
-        let mut scene = Self { domains, invokers, apis, subscriptions: BTreeMap::new(), tomorrow };
+        let mut scene = Self {
+            domains,
+            invokers,
+            apis,
+            subscriptions: BTreeMap::new(),
+            tomorrow,
+        };
         // Each invoker agrees with the AEF of one domain, so that it is a stranger to the other.
         for (invoker, domain) in scene.invokers.iter().zip(&scene.domains) {
             let answer = invoker.negotiate(&domain.aef.id, &["OAUTH"]).await;
@@ -63,14 +96,20 @@ impl Scene {
             let answer = party.post(&path, &subscription()).await;
             assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.json());
             let location = answer.headers["location"].to_str().unwrap();
-            subscriptions.insert(party.id.clone(), location.rsplit('/').next().unwrap().to_owned());
+            subscriptions.insert(
+                party.id.clone(),
+                location.rsplit('/').next().unwrap().to_owned(),
+            );
         }
         scene.subscriptions = subscriptions;
         scene
     }
 
     fn parties(&self) -> impl Iterator<Item = &Party> {
-        let functions = self.domains.iter().flat_map(|domain| [&domain.amf, &domain.apf, &domain.aef]);
+        let functions = self
+            .domains
+            .iter()
+            .flat_map(|domain| [&domain.amf, &domain.apf, &domain.aef]);
         functions.chain(self.invokers.iter().map(|invoker| &invoker.party))
     }
 
@@ -83,7 +122,12 @@ impl Scene {
             let names = if index == 0 {
                 ["invoker", "AEF", "APF", "AMF"]
             } else {
-                ["another invoker", "AEF of another domain", "APF of another domain", "AMF of another domain"]
+                [
+                    "another invoker",
+                    "AEF of another domain",
+                    "APF of another domain",
+                    "AMF of another domain",
+                ]
             };
             let who = |name, kind, party: &Party, secret: &str| Who {
                 name,
@@ -91,6 +135,7 @@ impl Scene {
                 id: party.id.clone(),
                 domain: domain.id.clone(),
                 secret: secret.to_owned(),
+                pems: Some(party.pems.clone()),
                 caller: party.caller.clone(),
             };
             let secret = invoker.secret.as_deref().unwrap();
@@ -109,21 +154,44 @@ impl Scene {
     }
 
     /// A request that is in order but for whose id it carries.
-    pub(crate) fn request(&self, operation: &Operation, who: &Who, choice: Choice) -> Request<Vec<u8>> {
+    pub(crate) fn request(
+        &self,
+        operation: &Operation,
+        who: &Who,
+        choice: Choice,
+    ) -> Request<Vec<u8>> {
         let own = self.side(who);
-        let side = if choice == Choice::Others { 1 - own } else { own };
+        let side = if choice == Choice::Others {
+            1 - own
+        } else {
+            own
+        };
         let (domain, invoker) = (&self.domains[side], &self.invokers[side]);
-        let id = |text: &str| if choice == Choice::Unknown { unknown_like(text) } else { text.to_owned() };
+        let id = |text: &str| {
+            if choice == Choice::Unknown {
+                unknown_like(text)
+            } else {
+                text.to_owned()
+            }
+        };
         // The owner's other things stay real, so that only the owner tells the cases apart.
         let first = if operation.path.contains("{registrationId}") {
             id(&domain.id)
         } else if operation.path.contains("{apfId}") {
-            id(if who.kind == Some(CallerKind::Apf) && choice == Choice::Own { &who.id } else { &domain.apf.id })
+            id(
+                if who.kind == Some(CallerKind::Apf) && choice == Choice::Own {
+                    &who.id
+                } else {
+                    &domain.apf.id
+                },
+            )
         } else if operation.path.contains("{aefId}") {
             id(&domain.aef.id)
         } else if operation.path.contains("{subscriberId}") {
             id(&self.counterpart(who, choice).id)
-        } else if operation.path.starts_with("/access-control") || operation.path.starts_with("/capif-routing") {
+        } else if operation.path.starts_with("/access-control")
+            || operation.path.starts_with("/capif-routing")
+        {
             id(&self.apis[side])
         } else {
             id(&invoker.id)
@@ -137,26 +205,45 @@ impl Scene {
             ("{apiInvokerId}", &first),
             ("{securityId}", &first),
             ("{aefId}", &first),
-            ("{subscriptionId}", &self.subscriptions[&self.counterpart(who, choice).id]),
+            (
+                "{subscriptionId}",
+                &self.subscriptions[&self.counterpart(who, choice).id],
+            ),
         ] {
             path = path.replace(name, value);
         }
         let of_apf = operation.path.contains("service-apis/{");
-        path = path.replace("{serviceApiId}", if of_apf && first != self.apis[side] { &self.apis[side] } else { &first });
+        path = path.replace(
+            "{serviceApiId}",
+            if of_apf && first != self.apis[side] {
+                &self.apis[side]
+            } else {
+                &first
+            },
+        );
         if operation.id == "GetPubServAPIs" {
             path = format!("{path}?api-invoker-id={first}");
         }
-        let mut request = Request::builder().method(operation.method.clone()).uri(path);
+        let mut request = Request::builder()
+            .method(operation.method.clone())
+            .uri(path);
         if let Some(media) = operation.body.media_type() {
             request = request.header("content-type", media);
         }
         let body = match operation.body {
             BodyKind::None => Vec::new(),
             BodyKind::Form => {
-                let form = [("grant_type", "client_credentials"), ("client_id", &who.id), ("client_secret", &who.secret)];
+                let form = [
+                    ("grant_type", "client_credentials"),
+                    ("client_id", &who.id),
+                    ("client_secret", &who.secret),
+                ];
                 serde_urlencoded::to_string(form).unwrap().into_bytes()
             }
-            BodyKind::Json | BodyKind::MergePatch => self.body(operation.id, who, &first, side).to_string().into_bytes(),
+            BodyKind::Json | BodyKind::MergePatch => self
+                .body(operation.id, who, &first, side)
+                .to_string()
+                .into_bytes(),
         };
         request.body(body).unwrap()
     }
@@ -164,7 +251,11 @@ impl Scene {
     /// The party of the caller's kind on the side that the choice names; the caller itself for its own.
     fn counterpart(&self, who: &Who, choice: Choice) -> &Party {
         let own = self.side(who);
-        let side = if choice == Choice::Others { 1 - own } else { own };
+        let side = if choice == Choice::Others {
+            1 - own
+        } else {
+            own
+        };
         match who.kind {
             Some(CallerKind::Aef) => &self.domains[side].aef,
             Some(CallerKind::Apf) => &self.domains[side].apf,
@@ -180,15 +271,22 @@ impl Scene {
             "CreateOnboardedAPIInvoker" => enrolment(&keys::request(&keys::p256())),
             "UpdateIndOnboardedAPIInvoker" => self.invokers[side].details.clone(),
             "ModifyIndOnboardedAPIInvoker" => json!({ "apiInvokerInformation": "changed" }),
-            "CreateApiProvRegist" => registration("", &[function("AMF", &keys::request(&keys::p256()))]),
+            "CreateApiProvRegist" => {
+                registration("", &[function("AMF", &keys::request(&keys::p256()))])
+            }
             "UpdateIndApiProvDomainRegist" => own.details.clone(),
             "ModifyIndApiProvDomainRegist" => json!({ "apiProvDomInfo": "changed" }),
-            "CreateAPFPubAPIs" => own.description(&format!("api-{}", keys::der(&keys::public_pem(&keys::p256()))[40]), &["PKI"]),
+            "CreateAPFPubAPIs" => own.description(
+                &format!("api-{}", keys::der(&keys::public_pem(&keys::p256()))[40]),
+                &["PKI"],
+            ),
             "UpdateIndAPFPubAPI" => own.description("weather", &["PKI", "OAUTH"]),
             "ModifyIndAPFPubAPI" => json!({ "description": "changed" }),
             "CreateEventSubsc" | "UpdateIndEventSubsc" => subscription(),
             "ModifyIndEventSubsc" => json!({ "events": ["SERVICE_API_UPDATE"] }),
-            "CreateSecIndTrustedAPIInv" | "UpdateSecContIndAPIInv" => wishes(&[(&domain.aef.id, &["OAUTH"])]),
+            "CreateSecIndTrustedAPIInv" | "UpdateSecContIndAPIInv" => {
+                wishes(&[(&domain.aef.id, &["OAUTH"])])
+            }
             "DeleteAuthIndAPIInvForAPIs" => {
                 json!({ "apiInvokerId": first, "apiIds": [self.apis[side]], "cause": "OVERLIMIT_USAGE" })
             }

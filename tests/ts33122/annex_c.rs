@@ -28,14 +28,23 @@ async fn scene() -> Scene {
     umbrella.publish("traffic", &["OAUTH"]).await;
     let invoker = world.raw_invoker(&[]).await;
     let both = wishes(&[(&acme.aef.id, &["OAUTH"]), (&umbrella.aef.id, &["OAUTH"])]);
-    assert_eq!(invoker.put(&invoker.context(), &both).await.status, StatusCode::CREATED);
-    Scene { world, acme, umbrella, invoker }
+    assert_eq!(
+        invoker.put(&invoker.context(), &both).await.status,
+        StatusCode::CREATED
+    );
+    Scene {
+        world,
+        acme,
+        umbrella,
+        invoker,
+    }
 }
 
 impl RawInvoker {
     /// A request for a token with any form and headers.
     async fn ask(&self, form: &[(&str, &str)], authorization: &[&str]) -> Answer {
-        let mut request = Request::post(self.token_path()).header("content-type", "application/x-www-form-urlencoded");
+        let mut request = Request::post(self.token_path())
+            .header("content-type", "application/x-www-form-urlencoded");
         for value in authorization {
             request = request.header("authorization", *value);
         }
@@ -55,14 +64,25 @@ impl RawInvoker {
 /// RFC 6749 section 5.2, D-15: `invalid_client` is 401, every other code 400; the body is an AccessTokenErr as plain JSON, and no
 /// cache keeps it.
 fn refused(answer: &Answer, error: &str) {
-    let status = if error == "invalid_client" { StatusCode::UNAUTHORIZED } else { StatusCode::BAD_REQUEST };
+    let status = if error == "invalid_client" {
+        StatusCode::UNAUTHORIZED
+    } else {
+        StatusCode::BAD_REQUEST
+    };
     assert_eq!(answer.status, status, "{error}: {}", answer.json());
     let body = answer.json();
     assert_eq!(body["error"], error, "{body}");
     assert_eq!(answer.headers["content-type"], "application/json");
     assert_eq!(answer.headers["cache-control"], "no-store");
-    assert_eq!(answer.headers.get("www-authenticate").is_some(), status == StatusCode::UNAUTHORIZED);
-    assert!(body["error_description"].as_str().is_some_and(|text| !text.is_empty()));
+    assert_eq!(
+        answer.headers.get("www-authenticate").is_some(),
+        status == StatusCode::UNAUTHORIZED
+    );
+    assert!(
+        body["error_description"]
+            .as_str()
+            .is_some_and(|text| !text.is_empty())
+    );
     assert!(body.get("access_token").is_none());
 }
 
@@ -70,7 +90,12 @@ fn refused(answer: &Answer, error: &str) {
 /// name, for exactly what was granted.
 #[tokio::test]
 async fn a_token_says_what_was_granted_and_verifies_by_the_published_key() {
-    let Scene { world, acme, umbrella, invoker } = scene().await;
+    let Scene {
+        world,
+        acme,
+        umbrella,
+        invoker,
+    } = scene().await;
     let answer = invoker.token(None).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.json());
     assert_eq!(answer.headers["content-type"], "application/json");
@@ -94,7 +119,10 @@ async fn a_token_says_what_was_granted_and_verifies_by_the_published_key() {
     }
     assert_eq!(claims["gen"], 1);
     assert!(claims["jti"].as_str().unwrap().len() >= 32);
-    let mut grants = [(&acme.aef.id, "weather,tides", "tides,weather"), (&umbrella.aef.id, "traffic", "traffic")];
+    let mut grants = [
+        (&acme.aef.id, "weather,tides", "tides,weather"),
+        (&umbrella.aef.id, "traffic", "traffic"),
+    ];
     grants.sort();
     let audience: Vec<&String> = grants.iter().map(|grant| grant.0).collect();
     assert_eq!(claims["aud"], json!(audience));
@@ -109,15 +137,23 @@ async fn a_token_says_what_was_granted_and_verifies_by_the_published_key() {
     }
 
     // Anyone verifies it by the published key of that name, over server-authenticated TLS.
-    let published = world.anonymous().json(Method::GET, "/.well-known/jwks.json", None).await;
+    let published = world
+        .anonymous()
+        .json(Method::GET, "/.well-known/jwks.json", None)
+        .await;
     assert_eq!(published.status, StatusCode::OK);
     let set: JwkSet = serde_json::from_slice(&published.body).unwrap();
     let jwk = set.find(header["kid"].as_str().unwrap()).unwrap();
-    assert!(!published.json().to_string().contains("\"d\""), "the private half stays here");
+    assert!(
+        !published.json().to_string().contains("\"d\""),
+        "the private half stays here"
+    );
     let mut validation = Validation::new(Algorithm::ES256);
     validation.set_audience(&[&acme.aef.id]);
     validation.set_issuer(&[&invoker.id]);
-    let verified = jsonwebtoken::decode::<Value>(token, &DecodingKey::from_jwk(jwk).unwrap(), &validation).unwrap();
+    let verified =
+        jsonwebtoken::decode::<Value>(token, &DecodingKey::from_jwk(jwk).unwrap(), &validation)
+            .unwrap();
     assert_eq!(verified.claims, claims);
     let other = invoker.token(None).await.json();
     let (_, others, _) = taken_apart(other["access_token"].as_str().unwrap());
@@ -152,14 +188,28 @@ async fn the_secret_comes_in_one_of_two_ways() {
         (&[grant, client], &[basic.as_str()]),
         (&[grant, client], &[lower.as_str()]),
         // What is not known is ignored, and a parameter without a value counts as left out (RFC 6749 section 3.2).
-        (&[grant, client, secret, ("unknown", "1"), ("scope", "")], &[]),
+        (
+            &[grant, client, secret, ("unknown", "1"), ("scope", "")],
+            &[],
+        ),
         (&[grant, client, ("client_secret", "")], &[basic.as_str()]),
     ] {
         let answer = invoker.ask(form, headers).await;
-        assert_eq!(answer.status, StatusCode::OK, "{form:?} {headers:?}: {}", answer.json());
+        assert_eq!(
+            answer.status,
+            StatusCode::OK,
+            "{form:?} {headers:?}: {}",
+            answer.json()
+        );
     }
-    refused(&invoker.ask(&[grant, client, secret], &[&basic]).await, "invalid_request");
-    refused(&invoker.ask(&[grant, client], &[&basic, &basic]).await, "invalid_request");
+    refused(
+        &invoker.ask(&[grant, client, secret], &[&basic]).await,
+        "invalid_request",
+    );
+    refused(
+        &invoker.ask(&[grant, client], &[&basic, &basic]).await,
+        "invalid_request",
+    );
     let bearer = format!("Bearer {}", invoker.own_secret());
     let other = world.raw_invoker(&[]).await;
     for headers in [
@@ -172,14 +222,21 @@ async fn the_secret_comes_in_one_of_two_ways() {
         &[invoker.basic("", invoker.own_secret()).as_str()],
         &[invoker.basic(&invoker.id, "").as_str()],
     ] {
-        refused(&invoker.ask(&[grant, client], headers).await, "invalid_client");
+        refused(
+            &invoker.ask(&[grant, client], headers).await,
+            "invalid_client",
+        );
     }
 }
 
 /// RFC 6749 section 5.2: the table of errors.
 #[tokio::test]
 async fn malformed_requests_get_the_codes_of_the_standard() {
-    let Scene { world: _world, invoker, .. } = scene().await;
+    let Scene {
+        world: _world,
+        invoker,
+        ..
+    } = scene().await;
     let grant = ("grant_type", "client_credentials");
     let client = ("client_id", invoker.id.as_str());
     let secret = ("client_secret", invoker.own_secret());
@@ -193,29 +250,66 @@ async fn malformed_requests_get_the_codes_of_the_standard() {
         (&[grant, grant, client, secret], "invalid_request"),
         (&[grant, client, client, secret], "invalid_request"),
         (&[grant, client, secret, secret], "invalid_request"),
-        (&[grant, client, secret, ("scope", "a:b"), ("scope", "a:b")], "invalid_request"),
-        (&[("grant_type", "password"), client, secret], "unsupported_grant_type"),
-        (&[("grant_type", "authorization_code"), client, secret], "unsupported_grant_type"),
-        (&[("grant_type", "CLIENT_CREDENTIALS"), client, secret], "unsupported_grant_type"),
-        (&[("grant_type", "client_credentials "), client, secret], "unsupported_grant_type"),
-        (&[grant, client, ("client_secret", "wrong")], "invalid_client"),
+        (
+            &[grant, client, secret, ("scope", "a:b"), ("scope", "a:b")],
+            "invalid_request",
+        ),
+        (
+            &[("grant_type", "password"), client, secret],
+            "unsupported_grant_type",
+        ),
+        (
+            &[("grant_type", "authorization_code"), client, secret],
+            "unsupported_grant_type",
+        ),
+        (
+            &[("grant_type", "CLIENT_CREDENTIALS"), client, secret],
+            "unsupported_grant_type",
+        ),
+        (
+            &[("grant_type", "client_credentials "), client, secret],
+            "unsupported_grant_type",
+        ),
+        (
+            &[grant, client, ("client_secret", "wrong")],
+            "invalid_client",
+        ),
         (&[grant, ("client_id", "INV0"), secret], "invalid_client"),
-        (&[grant, client, secret, ("scope", "nonsense")], "invalid_scope"),
+        (
+            &[grant, client, secret, ("scope", "nonsense")],
+            "invalid_scope",
+        ),
     ] {
         refused(&invoker.ask(form, &[]).await, error);
     }
     let form = "application/x-www-form-urlencoded";
     for (media, body, status) in [
-        ("application/json", &b"{}"[..], StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (
+            "application/json",
+            &b"{}"[..],
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ),
         ("", b"", StatusCode::UNSUPPORTED_MEDIA_TYPE),
         (form, b"grant_type=\xff\xfe", StatusCode::BAD_REQUEST),
-        (form, b"grant_type=%ff%fe&client_id=%00", StatusCode::UNAUTHORIZED),
+        (
+            form,
+            b"grant_type=%ff%fe&client_id=%00",
+            StatusCode::UNAUTHORIZED,
+        ),
         (form, b"%", StatusCode::BAD_REQUEST),
         (form, b"&&&&====", StatusCode::BAD_REQUEST),
         (form, &[b'a'; (1 << 20) + 1], StatusCode::PAYLOAD_TOO_LARGE),
     ] {
-        let request = Request::post(invoker.token_path()).header("content-type", media).body(body.to_vec()).unwrap();
-        assert_eq!(invoker.caller.send(request).await.status, status, "{media} {}", body.len());
+        let request = Request::post(invoker.token_path())
+            .header("content-type", media)
+            .body(body.to_vec())
+            .unwrap();
+        assert_eq!(
+            invoker.caller.send(request).await.status,
+            status,
+            "{media} {}",
+            body.len()
+        );
     }
     assert_eq!(invoker.token(None).await.status, StatusCode::OK);
 }
@@ -224,9 +318,17 @@ async fn malformed_requests_get_the_codes_of_the_standard() {
 /// is a wrong secret.
 #[tokio::test]
 async fn path_form_and_certificate_must_agree() {
-    let Scene { world, acme, invoker, .. } = scene().await;
+    let Scene {
+        world,
+        acme,
+        invoker,
+        ..
+    } = scene().await;
     let other = world.raw_invoker(&[]).await;
-    assert_eq!(other.negotiate(&acme.aef.id, &["OAUTH"]).await.status, StatusCode::CREATED);
+    assert_eq!(
+        other.negotiate(&acme.aef.id, &["OAUTH"]).await.status,
+        StatusCode::CREATED
+    );
     let unknown = format!("INV{}", "0".repeat(32));
     let own = invoker.id.as_str();
     let mut words = None;
@@ -241,24 +343,43 @@ async fn path_form_and_certificate_must_agree() {
         (&unknown, &unknown, invoker.own_secret()),
     ] {
         let path = format!("/capif-security/v1/securities/{path}/token");
-        let form = [("grant_type", "client_credentials"), ("client_id", client), ("client_secret", secret)];
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", client),
+            ("client_secret", secret),
+        ];
         let answer = invoker.caller.form(&path, &form).await;
         refused(&answer, "invalid_client");
         assert_eq!(*words.get_or_insert(answer.json()), answer.json());
     }
     // A provider's functions have no business here.
     for party in [&acme.aef, &acme.apf, &acme.amf] {
-        let form = [("grant_type", "client_credentials"), ("client_id", own), ("client_secret", invoker.own_secret())];
-        assert_eq!(party.caller.form(&invoker.token_path(), &form).await.status, StatusCode::FORBIDDEN);
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", own),
+            ("client_secret", invoker.own_secret()),
+        ];
+        assert_eq!(
+            party.caller.form(&invoker.token_path(), &form).await.status,
+            StatusCode::FORBIDDEN
+        );
     }
 }
 
 /// D-13: after ten wrong secrets in a row an invoker waits for a minute, also with the right one; nobody else does.
 #[tokio::test]
 async fn ten_wrong_secrets_bring_a_pause_of_a_minute() {
-    let Scene { world, acme, invoker, .. } = scene().await;
+    let Scene {
+        world,
+        acme,
+        invoker,
+        ..
+    } = scene().await;
     let other = world.raw_invoker(&[]).await;
-    assert_eq!(other.negotiate(&acme.aef.id, &["OAUTH"]).await.status, StatusCode::CREATED);
+    assert_eq!(
+        other.negotiate(&acme.aef.id, &["OAUTH"]).await.status,
+        StatusCode::CREATED
+    );
     let grant = ("grant_type", "client_credentials");
     let client = ("client_id", invoker.id.as_str());
     let form = [grant, client, ("client_secret", "wrong")];
@@ -277,13 +398,20 @@ async fn ten_wrong_secrets_bring_a_pause_of_a_minute() {
         for answer in [wrong().await, invoker.token(None).await] {
             assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
             assert_eq!(answer.cause(), "NF_CONGESTION_RISK");
-            let wait: i64 = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
+            let wait: i64 = answer.headers["retry-after"]
+                .to_str()
+                .unwrap()
+                .parse()
+                .unwrap();
             assert!((60..=61).contains(&wait), "{wait}");
         }
     }
     assert_eq!(other.token(None).await.status, StatusCode::OK);
     world.clock.advance(time::Duration::seconds(59));
-    assert_eq!(invoker.token(None).await.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(
+        invoker.token(None).await.status,
+        StatusCode::TOO_MANY_REQUESTS
+    );
     world.clock.advance(time::Duration::seconds(1));
     assert_eq!(invoker.token(None).await.status, StatusCode::OK);
     refused(&wrong().await, "invalid_client");
@@ -293,22 +421,42 @@ async fn ten_wrong_secrets_bring_a_pause_of_a_minute() {
 /// granted gets no token at all.
 #[tokio::test]
 async fn a_scope_is_read_in_both_forms_and_granted_whole_or_not_at_all() {
-    let Scene { world: _world, acme, umbrella, invoker } = scene().await;
+    let Scene {
+        world: _world,
+        acme,
+        umbrella,
+        invoker,
+    } = scene().await;
     let (a, b) = (acme.aef.id.as_str(), umbrella.aef.id.as_str());
     for (scope, granted) in [
         (format!("3gpp#{a}:weather"), format!("3gpp#{a}:weather")),
         (format!("{a}:weather"), format!("3gpp#{a}:weather")),
-        (format!("3gpp#{a}:weather,tides"), format!("3gpp#{a}:weather,tides")),
-        (format!("3gpp#{b}:traffic;{a}:tides"), format!("3gpp#{b}:traffic;{a}:tides")),
-        (format!("{a}:weather; {b}:traffic"), format!("3gpp#{a}:weather;{b}:traffic")),
-        (format!("3gpp#{a}:weather,weather;{a}:tides"), format!("3gpp#{a}:weather,tides")),
+        (
+            format!("3gpp#{a}:weather,tides"),
+            format!("3gpp#{a}:weather,tides"),
+        ),
+        (
+            format!("3gpp#{b}:traffic;{a}:tides"),
+            format!("3gpp#{b}:traffic;{a}:tides"),
+        ),
+        (
+            format!("{a}:weather; {b}:traffic"),
+            format!("3gpp#{a}:weather;{b}:traffic"),
+        ),
+        (
+            format!("3gpp#{a}:weather,weather;{a}:tides"),
+            format!("3gpp#{a}:weather,tides"),
+        ),
     ] {
         let answer = invoker.token(Some(&scope)).await;
         assert_eq!(answer.status, StatusCode::OK, "{scope}: {}", answer.json());
         assert_eq!(answer.json()["scope"], granted.as_str());
         let (_, claims, _) = taken_apart(answer.json()["access_token"].as_str().unwrap());
         assert_eq!(claims["scope"], granted.as_str());
-        let audience: Vec<&str> = [a, b].into_iter().filter(|aef| granted.contains(aef)).collect();
+        let audience: Vec<&str> = [a, b]
+            .into_iter()
+            .filter(|aef| granted.contains(aef))
+            .collect();
         let named = claims["aud"].as_array().unwrap();
         assert_eq!(named.len(), audience.len());
         assert!(audience.iter().all(|aef| named.contains(&json!(aef))));
@@ -363,33 +511,66 @@ async fn a_token_needs_an_agreement_on_method_3() {
     // All APIs of an AEF go by one method, which these two do not have in common.
     invoker.negotiate(&domain.aef.id, &["OAUTH"]).await;
     refused(&invoker.token(None).await, "unauthorized_client");
-    let entry = json!({ "aefId": domain.aef.id, "apiId": weather, "prefSecurityMethods": ["OAUTH"] });
+    let entry =
+        json!({ "aefId": domain.aef.id, "apiId": weather, "prefSecurityMethods": ["OAUTH"] });
     let body = json!({
         "securityInfo": [entry], "notificationDestination": "https://invoker.example/", "supportedFeatures": "4"
     });
-    assert_eq!(invoker.put(&invoker.context(), &body).await.status, StatusCode::CREATED);
+    assert_eq!(
+        invoker.put(&invoker.context(), &body).await.status,
+        StatusCode::CREATED
+    );
     let scope = format!("3gpp#{}:weather", domain.aef.id);
     assert_eq!(invoker.token(None).await.json()["scope"], scope.as_str());
-    refused(&invoker.token(Some(&format!("3gpp#{}:by-certificate", domain.aef.id))).await, "invalid_scope");
+    refused(
+        &invoker
+            .token(Some(&format!("3gpp#{}:by-certificate", domain.aef.id)))
+            .await,
+        "invalid_scope",
+    );
 
-    assert_eq!(domain.apf.delete(&format!("{}/{weather}", domain.apis())).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(
+        domain
+            .apf
+            .delete(&format!("{}/{weather}", domain.apis()))
+            .await
+            .status,
+        StatusCode::NO_CONTENT
+    );
     refused(&invoker.token(None).await, "unauthorized_client");
     refused(&invoker.token(Some(&scope)).await, "unauthorized_client");
 
     // Who was enrolled without Method 3 has no secret to show.
     let other = world.raw_invoker(&["by-certificate"]).await;
     assert!(other.secret.is_none());
-    refused(&other.ask(&[("grant_type", "client_credentials"), ("client_id", &other.id)], &[]).await, "unauthorized_client");
+    refused(
+        &other
+            .ask(
+                &[
+                    ("grant_type", "client_credentials"),
+                    ("client_id", &other.id),
+                ],
+                &[],
+            )
+            .await,
+        "unauthorized_client",
+    );
 }
 
 /// R-6.1-14: the secret is bound to the one invoker and stays the same; R-6.8-04: it is dead with the invoker.
 #[tokio::test]
 async fn an_offboarded_invoker_gets_no_token() {
-    let Scene { mut world, invoker, .. } = scene().await;
+    let Scene {
+        mut world, invoker, ..
+    } = scene().await;
     assert_eq!(invoker.token(None).await.status, StatusCode::OK);
     world.stop().await;
     world.resume().await;
-    assert_eq!(invoker.token(None).await.status, StatusCode::OK, "the same secret after a restart");
+    assert_eq!(
+        invoker.token(None).await.status,
+        StatusCode::OK,
+        "the same secret after a restart"
+    );
 
     let again = world.with_certificate(&invoker.pems);
     let form = [
@@ -397,8 +578,13 @@ async fn an_offboarded_invoker_gets_no_token() {
         ("client_id", invoker.id.as_str()),
         ("client_secret", invoker.own_secret()),
     ];
-    assert_eq!(again.form(&invoker.token_path(), &form).await.status, StatusCode::OK);
-    let (status, _) = world.operator(Method::DELETE, &format!("/invokers/{}", invoker.id), None).await;
+    assert_eq!(
+        again.form(&invoker.token_path(), &form).await.status,
+        StatusCode::OK
+    );
+    let (status, _) = world
+        .operator(Method::DELETE, &format!("/invokers/{}", invoker.id), None)
+        .await;
     assert_eq!(status, StatusCode::NO_CONTENT);
     for caller in [again, world.with_certificate(&invoker.pems)] {
         let answer = caller.form(&invoker.token_path(), &form).await;

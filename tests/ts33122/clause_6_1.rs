@@ -133,7 +133,8 @@ async fn a_secret_is_given_where_method_3_can_be_used() {
 #[tokio::test]
 async fn every_allowed_key_gets_a_certificate_of_the_profile() {
     let world = World::start().await;
-    let kinds: [(&str, fn() -> KeyPair); 3] = [
+    type Maker = fn() -> KeyPair;
+    let kinds: [(&str, Maker); 3] = [
         ("RSA", keys::rsa_2048),
         ("P-256", keys::p256),
         ("P-384", keys::p384),

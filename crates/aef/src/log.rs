@@ -31,6 +31,12 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// The longest pause after a failure.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
+/// How often the last entries are offered again when the gateway ends.
+const LAST_ATTEMPTS: u32 = 3;
+
+/// The pause before each.
+const LAST_PAUSE: Duration = Duration::from_millis(200);
+
 type Entry = (ApiInvokerId, Log);
 
 /// Where calls are noted.
@@ -86,7 +92,17 @@ impl Sender {
             {
                 waiting.push_back(entry);
             }
-            let sent = self.send_all(&mut waiting).await;
+            let mut sent = self.send_all(&mut waiting).await;
+            if ending {
+                // The first attempt may have met a connection that had died meanwhile.
+                for _ in 0..LAST_ATTEMPTS {
+                    if sent {
+                        break;
+                    }
+                    tokio::time::sleep(LAST_PAUSE).await;
+                    sent = self.send_all(&mut waiting).await;
+                }
+            }
             pause = if sent {
                 PERIOD
             } else {

@@ -249,11 +249,14 @@ impl Config {
     /// Says which key is unknown or wrong.
     pub fn load(dir: &Path) -> Result<Self, ConfigError> {
         let file = dir.join(FILE_NAME);
-        let figment = Figment::new().merge(Toml::file_exact(&file)).merge(
-            Env::prefixed("CAPIF_")
-                .filter(|key| key.as_str().contains("__"))
-                .split("__"),
-        );
+        let mut figment = Figment::new();
+        if file.exists() {
+            figment = figment.merge(Toml::file_exact(&file));
+        }
+        let environment = Env::prefixed("CAPIF_")
+            .filter(|key| key.as_str().contains("__"))
+            .split("__");
+        let figment = figment.merge(environment);
         Self::extract(&figment)
     }
 

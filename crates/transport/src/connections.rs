@@ -101,6 +101,13 @@ impl Connection {
         }
     }
 
+    /// An answer is out: a connection that was told to end may have waited for it.
+    pub(crate) fn answered(&self) {
+        if self.stage() > Stage::Open {
+            self.waker.wake();
+        }
+    }
+
     /// Wakes this task when the stage changes; to be called before [`Connection::stage`].
     pub(crate) fn watch(&self, waker: &Waker) {
         self.waker.register(waker);

@@ -184,9 +184,10 @@ impl Client {
             return Err(ClientError::Request("the address is not absolute"));
         }
         let replica = self.replica(&request);
+        let safe = request.method().is_safe();
         let exchange = async {
             match (self.pool.request(request).await, replica) {
-                (Err(error), Some(replica)) if untouched(&error) => {
+                (Err(error), Some(replica)) if untouched(&error) || (safe && gone(&error)) => {
                     self.pool.request(replica).await
                 }
                 (result, _) => result,
@@ -212,20 +213,27 @@ impl Client {
     }
 }
 
-/// Whether the server certainly did nothing with the request.
-///
-/// RFC 9113 section 8.7: a stream above the last one that a GOAWAY names, and one that is refused, may be sent again.
-/// The pool repeats what it has not sent, but not these.
+/// Whether the server certainly did nothing with the request: it was not sent, or its stream was refused (RFC 9113 section
+/// 8.7).
 fn untouched(error: &legacy::Error) -> bool {
     sources(error).any(|source| {
         if let Some(error) = source.downcast_ref::<h2::Error>() {
-            let gone = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
             let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-            return error.is_remote() && (gone || refused);
+            return error.is_remote() && refused;
         }
         source
             .downcast_ref::<hyper::Error>()
             .is_some_and(hyper::Error::is_canceled)
+    })
+}
+
+/// Whether the server went away in good order. Which streams it had begun with is not told here, so only what may be done
+/// twice is sent again.
+fn gone(error: &legacy::Error) -> bool {
+    sources(error).any(|source| {
+        source.downcast_ref::<h2::Error>().is_some_and(|error| {
+            error.is_remote() && error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR)
+        })
     })
 }
 

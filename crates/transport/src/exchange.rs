@@ -176,6 +176,7 @@ impl Drop for Turn {
     fn drop(&mut self) {
         self.clients();
         self.connection.activity().end();
+        self.connection.answered();
     }
 }
 

@@ -223,7 +223,10 @@ impl<'a> Watch<'a> {
         match self.connection.stage() {
             Stage::Open | Stage::Aborted => false,
             Stage::Draining => self.protocol == Protocol::Http2,
-            Stage::Closing => true,
+            // A GOAWAY that overtakes an answer makes some clients give the request up.
+            Stage::Closing => {
+                self.protocol == Protocol::Http1 || self.connection.activity().requests() == 0
+            }
         }
     }
 

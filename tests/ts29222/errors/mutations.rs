@@ -41,7 +41,9 @@ impl Numbers {
             10 => json!("é\u{202e}\u{10ffff}"),
             11 => json!("../../etc/passwd"),
             12 => json!("3gpp#a:b;c:d"),
-            13 => json!("-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----"),
+            13 => json!(
+                "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----"
+            ),
             14 => json!("http://169.254.169.254/"),
             15 => json!("2026-13-45T99:99:99Z"),
             16 => json!([]),
@@ -50,7 +52,10 @@ impl Numbers {
             19 => json!({ "": { "": [] } }),
             20 => json!(vec![0; 3000]),
             21 => (0..60).fold(json!(1), |inner, _| json!([inner])),
-            22 => (0..300).map(|number| (format!("m{number}"), json!(number))).collect::<serde_json::Map<_, _>>().into(),
+            22 => (0..300)
+                .map(|number| (format!("m{number}"), json!(number)))
+                .collect::<serde_json::Map<_, _>>()
+                .into(),
             _ => json!("SERVICE_API_AVAILABLE"),
         }
     }
@@ -133,22 +138,33 @@ async fn thousands_of_malformed_bodies_break_nothing() {
     let mut sent = 0;
     let mut ready = with_bodies(&world, &scene).await;
     // What takes the scene's things away comes last.
-    ready.sort_by_key(|ready| ready.operation.id.starts_with("Update") || ready.operation.id.starts_with("Delete"));
+    ready.sort_by_key(|ready| {
+        ready.operation.id.starts_with("Update") || ready.operation.id.starts_with("Delete")
+    });
     for mut ready in ready {
+        let operation = ready.operation.id;
         for round in 0..ROUNDS {
             let mut request = ready.request(&scene);
             let is_json = !ready.operation.id.starts_with("GetOAuth");
             let body = numbers.body(request.body(), is_json);
-            let shown = String::from_utf8_lossy(&body).chars().take(600).collect::<String>();
+            let shown = String::from_utf8_lossy(&body)
+                .chars()
+                .take(600)
+                .collect::<String>();
             *request.body_mut() = body;
-            let what = format!("{} round {round}: {shown}", ready.operation.id);
-            let answer = ready.who.caller.send(request).await;
+            let what = format!("{operation} round {round}: {shown}");
+            let answer = ready.who.send(&world, ready.operation, request).await;
             sent += 1;
             if answer.status.is_success() {
                 renew(&world, &mut ready).await;
                 continue;
             }
-            assert!(answer.status.is_client_error(), "{what}: {} {}", answer.status, answer.json());
+            assert!(
+                answer.status.is_client_error(),
+                "{what}: {} {}",
+                answer.status,
+                answer.json()
+            );
             refused += 1;
             if answer.status == StatusCode::TOO_MANY_REQUESTS {
                 world.clock.advance(time::Duration::seconds(61));
@@ -161,7 +177,10 @@ async fn thousands_of_malformed_bodies_break_nothing() {
     }
     assert_eq!(sent, 15 * ROUNDS);
     assert!(refused > sent / 2, "{refused} of {sent}");
-    let answer = world.anonymous().json(Method::GET, "/.well-known/jwks.json", None).await;
+    let answer = world
+        .anonymous()
+        .json(Method::GET, "/.well-known/jwks.json", None)
+        .await;
     assert_eq!(answer.status, StatusCode::OK);
     // Whatever was taken in can be listed, and survives a restart.
     let mut world = world;

@@ -96,7 +96,7 @@ async fn a_request_without_a_credential_is_refused() {
         &["Bearer".to_owned()],
         &["Bearer ".to_owned()],
         &[format!("Basic {good}")],
-        &[good.clone()],
+        std::slice::from_ref(&good),
         &[format!("Bearer {good}"), format!("Bearer {good}")],
     ];
     for way in ways {

@@ -26,7 +26,9 @@ use capif_spec::{
     common::DateTime,
     json::{self, JsonErrorKind},
 };
-use capif_transport::{Body, BodyError, Connection, Handler as TransportHandler, collect, full};
+use capif_transport::{
+    Body, BodyError, Connection, Handler as TransportHandler, collect, empty, full,
+};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -168,7 +170,7 @@ impl Api {
         connection: &Arc<Connection>,
         line: &mut RequestLine,
     ) -> Result<Response<Body>, ApiError> {
-        if connection.is_closing() {
+        if connection.is_closing() || connection.claimed_by().is_some() {
             return Err(ApiError::SessionOver);
         }
         let (parts, body) = request.into_parts();
@@ -187,20 +189,25 @@ impl Api {
                     .collect(),
             })?;
         line.operation = operation.id;
-        if operation
-            .callers
-            .contains(&CallerKind::OnboardingCredential)
-            || operation
-                .callers
-                .contains(&CallerKind::RegistrationCredential)
-        {
-            // The session of enrolment ends with its answer, good or bad (TS 33.122 clause B.1). Of requests that come
-            // at once over HTTP/2, the one that claims the session is answered.
-            connection.close_after_response();
+        let enrols = [
+            CallerKind::OnboardingCredential,
+            CallerKind::RegistrationCredential,
+        ];
+        let session_end = if operation.callers.iter().any(|kind| enrols.contains(kind)) {
+            // Of requests that come at once over HTTP/2, the one that claims the session is answered.
             if !connection.claim(&line.request_id) {
                 return Err(ApiError::SessionOver);
             }
-        }
+            Some(SessionEnd(Arc::clone(connection)))
+        } else {
+            None
+        };
+        // A session that is about to end is heard out first: an end that overtakes the rest of a request takes the answer
+        // with it.
+        let (early, body) = match session_end {
+            Some(_) => (Some(self.read(operation, body).await?), empty()),
+            None => (None, body),
+        };
 
         let caller = self.identify(connection);
         line.caller = caller
@@ -220,19 +227,9 @@ impl Api {
             .into());
         }
         check_media_type(operation.body, &parts.headers)?;
-        let limits = &self.core.config.limits;
-        let body = if operation.body == BodyKind::None {
-            Bytes::new()
-        } else {
-            let time = Duration::from_secs(u64::from(limits.body_seconds_max));
-            collect(body, limits.body_bytes_max, time)
-                .await
-                .map_err(|error| match error {
-                    BodyError::TooLarge { .. } => ApiError::BodyTooLarge {
-                        max: limits.body_bytes_max,
-                    },
-                    _ => ApiError::BodyIncomplete,
-                })?
+        let body = match early {
+            Some(body) => body,
+            None => self.read(operation, body).await?,
         };
         // The body took its time: whoever was offboarded meanwhile is nobody now.
         let caller = allow(
@@ -259,9 +256,36 @@ impl Api {
 }
 
 impl Api {
+    /// Reads the body of an operation that takes one, within bounds.
+    async fn read(&self, operation: &Operation, body: Body) -> Result<Bytes, ApiError> {
+        if operation.body == BodyKind::None {
+            return Ok(Bytes::new());
+        }
+        let limits = &self.core.config.limits;
+        let time = Duration::from_secs(u64::from(limits.body_seconds_max));
+        collect(body, limits.body_bytes_max, time)
+            .await
+            .map_err(|error| match error {
+                BodyError::TooLarge { .. } => ApiError::BodyTooLarge {
+                    max: limits.body_bytes_max,
+                },
+                _ => ApiError::BodyIncomplete,
+            })
+    }
+
     fn identify(&self, connection: &Connection) -> Result<Caller, Refusal> {
         let records = self.core.view.read();
         identity::identify(&connection.peer, &records, self.core.clock.now())
+    }
+}
+
+/// The session of enrolment, which belongs to one request and ends with its answer, good or bad (TS 33.122 clause B.1). It is not
+/// told to end before: a client that hears of the end while it still sends may give its request up.
+struct SessionEnd(Arc<Connection>);
+
+impl Drop for SessionEnd {
+    fn drop(&mut self) {
+        self.0.close_after_response();
     }
 }
 

@@ -104,7 +104,8 @@ fn of_key(key: &SubjectPublicKeyInfo<'_>) -> Result<PublicKey, Refusal> {
         && rcgen::SubjectPublicKeyInfo::from_der(key.raw).is_ok()
         && match key.parsed() {
             Ok(ParsedKey::RSA(rsa)) => is_strong(&rsa),
-            Ok(ParsedKey::EC(_)) => true,
+            // Uncompressed alone: other forms are not read by everyone who verifies (RFC 5480 section 2.2).
+            Ok(ParsedKey::EC(point)) => point.data().first() == Some(&4),
             _ => false,
         };
     if !sound {
