@@ -1,7 +1,13 @@
-//! What an issued certificate must look like, extension by extension (TS 33.310 clause 6.1, RFC 5280).
+//! What an issued certificate must look like, extension by extension (TS 33.310 clause 6.1, RFC 5280); and certificates that nobody
+//! issued.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
+use capif_transport::Clock;
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair,
+};
+use time::Duration;
 use x509_parser::{
     certificate::X509Certificate,
     extensions::{GeneralName, ParsedExtension},
@@ -9,7 +15,7 @@ use x509_parser::{
     x509::X509Version,
 };
 
-use super::{World, keys};
+use super::{World, keys, raw::Pems};
 
 /// What is expected of one certificate.
 pub struct Expected<'a> {
@@ -151,5 +157,51 @@ fn text_of(name: &GeneralName<'_>) -> String {
             Err(_) => IpAddr::from(<[u8; 16]>::try_from(*octets).unwrap()).to_string(),
         },
         other => panic!("not in the profile: {other:?}"),
+    }
+}
+
+/// A certificate for a name and a role, made with the real issuing authority's key or another one, changed.
+pub fn forged(
+    world: &World,
+    authority: Option<&Pems>,
+    (id, role): (&str, &str),
+    change: impl FnOnce(&mut CertificateParams),
+) -> Pems {
+    let key = keys::p256();
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(DnType::OrganizationalUnitName, role);
+    params.distinguished_name.push(DnType::CommonName, id);
+    params.not_before = world.clock.now() - Duration::minutes(1);
+    params.not_after = world.clock.now() + Duration::days(30);
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    change(&mut params);
+    let chain = match authority {
+        None => params.self_signed(&key).unwrap().pem(),
+        Some(authority) => {
+            let signer = KeyPair::from_pem(&authority.key).unwrap();
+            let issuer = Issuer::from_ca_cert_pem(&authority.chain, signer).unwrap();
+            format!(
+                "{}{}",
+                params.signed_by(&key, &issuer).unwrap().pem(),
+                authority.chain
+            )
+        }
+    };
+    Pems {
+        chain,
+        key: key.serialize_pem(),
+    }
+}
+
+/// The issuing authority itself, as only somebody who broke into the core function's machine has it.
+pub fn issuing(world: &World) -> Pems {
+    let read =
+        |name: &str| std::fs::read_to_string(world.dir.path().join("ca").join(name)).unwrap();
+    Pems {
+        chain: read("issuing.pem"),
+        key: read("issuing.key"),
     }
 }

@@ -8,6 +8,7 @@ pub mod keys;
 pub mod people;
 pub mod process;
 pub mod raw;
+pub mod receiver;
 pub mod upstream;
 pub mod wire;
 

@@ -291,3 +291,10 @@ impl World {
         )
     }
 }
+
+/// The folder of another core function, with another authority.
+pub fn other_authority(world: &World) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    capif_ccf::init::init(folder.path(), world.clock.as_ref()).unwrap();
+    folder
+}

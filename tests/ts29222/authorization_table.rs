@@ -4,11 +4,18 @@
 use std::collections::BTreeMap;
 
 use capif_ccf::api::operations::{CallerKind, OPERATIONS, Operation, PathOwner};
+use capif_transport::Clock;
 use http::StatusCode;
+use rcgen::CertificateParams;
 use serde_json::Value;
 
 use super::scene::{Choice, Scene, Who};
-use crate::support::{World, people::Party, wire::Answer};
+use crate::support::{
+    World,
+    certificates::{forged, issuing},
+    people::Party,
+    wire::Answer,
+};
 
 /// Who may call what, word for word: a change of the table is a change here, on purpose.
 const CALLERS: &str = "
@@ -336,5 +343,58 @@ async fn a_credential_is_no_certificate() {
             }
         }
     }
+    assert_eq!(everything(&world).await, before);
+}
+
+/// B-21, P-25: a certificate that no anchor vouches for, that has expired, or that is not the one of the profile, opens nothing, at
+/// any operation: there is no answer at all, or 401.
+#[tokio::test]
+async fn certificates_that_do_not_count_open_nothing() {
+    let world = World::start().await;
+    let other = World::start().await;
+    let scene = Scene::new(&world, ["acme", "umbrella"]).await;
+    let (real, theirs) = (issuing(&world), issuing(&other));
+    let before = everything(&world).await;
+    let mut answered = 0;
+    for who in scene.everybody().iter().take(4) {
+        let name = (
+            who.id.as_str(),
+            who.name
+                .strip_prefix("in")
+                .map_or(who.name, |_| "API_INVOKER"),
+        );
+        let expired = |params: &mut CertificateParams| {
+            params.not_before = world.clock.now() - time::Duration::days(2);
+            params.not_after = world.clock.now() - time::Duration::seconds(1);
+        };
+        let callers = [
+            (
+                "another authority",
+                forged(&world, Some(&theirs), name, |_| {}),
+            ),
+            ("self-signed", forged(&world, None, name, |_| {})),
+            ("expired", forged(&world, Some(&real), name, expired)),
+            ("another key", forged(&world, Some(&real), name, |_| {})),
+        ]
+        .map(|(what, pems)| (what, world.with_certificate(&pems), pems));
+        for operation in OPERATIONS {
+            if operation.callers.contains(&CallerKind::Anyone) {
+                continue;
+            }
+            for (what, caller, pems) in &callers {
+                let request = scene.request(operation, who, Choice::Own);
+                // The session of enrolment ends with its answer.
+                let enrols = operation.owner == PathOwner::None && !operation.path.contains('{');
+                let own = enrols.then(|| world.with_certificate(pems));
+                if let Some(answer) = own.as_ref().unwrap_or(caller).try_send(request).await {
+                    let cell = format!("{} × {what} of {}", operation.id, who.name);
+                    assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{cell}");
+                    assert_eq!(*what, "another key", "{cell}: a handshake that must fail");
+                    answered += 1;
+                }
+            }
+        }
+    }
+    assert!(answered > 100, "{answered}");
     assert_eq!(everything(&world).await, before);
 }

@@ -1,7 +1,11 @@
 //! TS 29.222, by API.
 
 mod authorization_table;
+mod discover;
 mod errors;
+mod events;
+mod invoker_management;
+mod logging;
 mod provider_management;
-mod publish_and_discover;
+mod publish;
 mod scene;

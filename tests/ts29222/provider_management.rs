@@ -1,9 +1,15 @@
 //! CAPIF_API_Provider_Management_API (TS 29.222 clause 8.9, TS 23.222 clauses 8.28 and 8.29).
 
-use http::StatusCode;
+use http::{Method, StatusCode};
+use rcgen::PublicKeyData;
 use serde_json::{Value, json};
 
-use crate::support::{World, keys, people};
+use crate::support::{
+    World,
+    certificates::{self, Expected},
+    keys,
+    people::{self, REGISTRATIONS},
+};
 
 /// TS 29.222 clause 5.11.2.2: the answer has the domain's id and, in the order of the request, each function with id and
 /// certificate.
@@ -230,4 +236,355 @@ async fn a_domain_goes_with_everything() {
         ))
         .await;
     assert_eq!(found.json(), json!({}));
+}
+
+/// D-23, R-T-04: the certificates of AMF and APF are for clients alone, that of an AEF also for the hosts where it serves.
+#[tokio::test]
+async fn certificates_are_of_the_profile_of_their_role() {
+    let world = World::start().await;
+    let credential = world.registration_credential("acme").await;
+    let hosts = ["gw.acme.example", "127.0.0.1", "2001:db8::1"];
+    let keys = [keys::p256(), keys::p384(), keys::rsa_2048(), keys::p256()];
+    let roles = ["AMF", "APF", "AEF", "AEF"];
+    let mut functions: Vec<Value> = roles
+        .iter()
+        .zip(&keys)
+        .map(|(role, key)| people::function(role, &keys::request(key)))
+        .collect();
+    // Hosts of functions that do not serve are of no consequence.
+    for index in [0, 1, 2] {
+        functions[index]["vendorSpecific-capif"] = json!({ "hosts": hosts });
+    }
+    let answer = world.register(&credential, &functions).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.json());
+    let details = answer.json();
+    for (index, (role, key)) in roles.iter().zip(&keys).enumerate() {
+        let function = world.function_of(&details, index, key);
+        let expected = Expected {
+            id: &function.id,
+            role,
+            hosts: if index == 2 { &hosts } else { &[] },
+            public_key: key.subject_public_key_info(),
+            days: 365,
+        };
+        certificates::check(&world, &function.pems.chain, &expected);
+        assert!(function.id.starts_with(role));
+        // Each is known for what it is: APFs alone may publish.
+        let path = format!("/published-apis/v1/{}/service-apis", function.id);
+        let status = function.get(&path).await.status;
+        let expected = if *role == "APF" {
+            StatusCode::OK
+        } else {
+            StatusCode::FORBIDDEN
+        };
+        assert_eq!(status, expected, "{role}");
+    }
+}
+
+/// P-24: a host is a DNS name or an address, no pattern and nothing else.
+#[tokio::test]
+async fn hosts_that_are_none_are_refused() {
+    let world = World::start().await;
+    let credential = world.registration_credential("acme").await;
+    let amf = people::function("AMF", &keys::request(&keys::p256()));
+    for hosts in [
+        json!("gw.example"),
+        json!([1]),
+        json!([""]),
+        json!(["*"]),
+        json!(["*.example"]),
+        json!(["gw.example."]),
+        json!(["gw..example"]),
+        json!(["-gw.example"]),
+        json!(["gw_1.example"]),
+        json!(["gw.example:443"]),
+        json!(["https://gw.example"]),
+        json!(["[::1]"]),
+        json!(["127.0.0.1/8"]),
+        json!(["gw.exämple"]),
+        json!(["gw.example\u{0}.evil.example"]),
+        json!(["x".repeat(64)]),
+        json!(["x.".repeat(130)]),
+        json!(vec!["gw.example"; 17]),
+        json!({}),
+    ] {
+        let mut aef = people::function("AEF", &keys::request(&keys::p256()));
+        aef["vendorSpecific-capif"] = json!({ "hosts": hosts });
+        let answer = world.register(&credential, &[amf.clone(), aef]).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{hosts}");
+        assert_eq!(answer.cause(), "MANDATORY_IE_INCORRECT");
+    }
+    assert!(world.list("providers").await.is_empty());
+    assert_eq!(
+        world.register(&credential, &[amf]).await.status,
+        StatusCode::CREATED
+    );
+}
+
+/// P-23 for providers: a registration credential serves once, is judged like an onboarding credential, and ends with its time.
+#[tokio::test]
+async fn a_registration_credential_serves_once() {
+    let world = World::start().await;
+    let amf = || [people::function("AMF", &keys::request(&keys::p256()))];
+    for token in ["forged", "a.b.c", &world.credential(&[]).await] {
+        let answer = world.register(token, &amf()).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{token}");
+        answer.cause();
+    }
+    let body = people::registration("", &amf());
+    let answer = world
+        .anonymous()
+        .json(Method::POST, REGISTRATIONS, Some(&body))
+        .await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+
+    let credential = world.registration_credential("acme").await;
+    let answer = world.register(&credential, &amf()).await;
+    assert_eq!(answer.status, StatusCode::CREATED);
+    assert_eq!(answer.headers["cache-control"], "no-store");
+    assert!(!world.store_holds(credential.as_bytes()));
+    let again = world.register(&credential, &amf()).await;
+    assert_eq!(again.status, StatusCode::UNAUTHORIZED);
+    assert!(
+        again.json()["detail"]
+            .as_str()
+            .unwrap()
+            .contains("used before")
+    );
+    let rows = world.list("providers").await;
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0]["name"], "acme");
+
+    let late = world.registration_credential("late").await;
+    world
+        .clock
+        .advance(time::Duration::hours(24) + time::Duration::seconds(30));
+    assert_eq!(
+        world.register(&late, &amf()).await.status,
+        StatusCode::UNAUTHORIZED
+    );
+    assert_eq!(world.list("providers").await.len(), 1);
+}
+
+/// P-23: of many uses of one registration credential at the same moment exactly one succeeds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_parallel_registrations_one_succeeds() {
+    let world = std::sync::Arc::new(World::start().await);
+    let credential = world.registration_credential("acme").await;
+    let tries: Vec<_> = (0..50)
+        .map(|_| {
+            let (world, credential) = (std::sync::Arc::clone(&world), credential.clone());
+            let function = people::function("AMF", &keys::request(&keys::p256()));
+            tokio::spawn(async move { world.register(&credential, &[function]).await.status })
+        })
+        .collect();
+    let mut created = 0;
+    for one in tries {
+        match one.await.unwrap() {
+            StatusCode::CREATED => created += 1,
+            status => assert_eq!(status, StatusCode::UNAUTHORIZED),
+        }
+    }
+    assert_eq!(created, 1);
+    assert_eq!(world.list("providers").await.len(), 1);
+}
+
+/// Table 8.9.4.2.2-1: members that the core function gives are not taken from the request, and what cannot be is refused whole, with
+/// the credential left unused.
+#[tokio::test]
+async fn registrations_that_cannot_be_are_refused() {
+    let world = World::start().await;
+    let credential = world.registration_credential("acme").await;
+    let other = world.domain("other").await;
+    let function = |role: &str| people::function(role, &keys::request(&keys::p256()));
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut body = people::registration(&credential, &[function("AMF"), function("APF")]);
+        change(&mut body);
+        body
+    };
+    let send = |body: Value| {
+        let credential = credential.clone();
+        let caller = world.anonymous();
+        async move {
+            caller
+                .bearer(Method::POST, REGISTRATIONS, &credential, Some(&body))
+                .await
+        }
+    };
+    for body in [
+        with(&|body| drop(body.as_object_mut().unwrap().remove("regSec"))),
+        with(&|body| drop(body.as_object_mut().unwrap().remove("apiProvFuncs"))),
+        with(&|body| body["apiProvFuncs"] = json!([])),
+        with(&|body| body["apiProvFuncs"] = json!({})),
+        with(&|body| body["apiProvDomId"] = json!("DOM1")),
+        with(&|body| body["apiProvFuncs"][0] = json!({})),
+        with(&|body| body["apiProvFuncs"][0]["apiProvFuncRole"] = json!("amf")),
+        with(&|body| body["apiProvFuncs"][0]["apiProvFuncRole"] = json!("CCF")),
+        with(&|body| body["apiProvFuncs"][0]["regInfo"] = json!({})),
+        with(&|body| body["apiProvFuncs"][0]["regInfo"]["apiProvPubKey"] = json!(1)),
+    ] {
+        let answer = send(body.clone()).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{body}");
+        answer.cause();
+    }
+    // Ids are given here: one of others, or one of nobody, is no function of a new domain.
+    for id in [other.aef.id.as_str(), "AMF1"] {
+        let answer = send(with(&|body| {
+            body["apiProvFuncs"][1]["apiProvFuncId"] = json!(id)
+        }))
+        .await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{id}");
+        answer.cause();
+    }
+    let many: Vec<Value> = vec![function("AMF"); 65];
+    let answer = send(people::registration(&credential, &many)).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    assert_eq!(world.list("providers").await.len(), 1);
+
+    let body = with(&|body| {
+        body["apiProvFuncs"][0]["regInfo"]["apiProvCert"] = json!("mine");
+        body["failReason"] = json!("mine");
+        body["suppFeat"] = json!("f");
+        body["apiProvName"] = json!("Acme Ltd.");
+        body["apiProvDomInfo"] = json!("about us");
+        body["vendorSpecific-000001"] = json!([1]);
+    });
+    let answer = send(body).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.json());
+    let details = answer.json();
+    assert!(
+        details["apiProvFuncs"][0]["regInfo"]["apiProvCert"]
+            .as_str()
+            .unwrap()
+            .contains("BEGIN")
+    );
+    assert!(details.get("failReason").is_none());
+    assert_eq!(details["suppFeat"], "1");
+    assert_eq!(details["apiProvName"], "Acme Ltd.");
+    assert_eq!(details["apiProvDomInfo"], "about us");
+    assert_eq!(details["vendorSpecific-000001"], json!([1]));
+    assert_eq!(
+        details["regSec"],
+        credential.as_str(),
+        "the answer repeats the mandatory member"
+    );
+}
+
+/// Clauses 5.11.2.3 and 5.11.2.4, P-22: an update keeps the domain's id, its AMF and the role of each function; what is refused changes
+/// nothing.
+#[tokio::test]
+async fn updates_that_cannot_be_are_refused() {
+    let world = World::start().await;
+    let domain = world.domain("acme").await;
+    let other = world.domain("other").await;
+    let before = world.list("providers").await;
+    let details = domain.details.clone();
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut body = details.clone();
+        change(&mut body);
+        body
+    };
+    for (body, status) in [
+        (
+            with(&|body| body["apiProvDomId"] = json!(other.id)),
+            StatusCode::FORBIDDEN,
+        ),
+        (
+            with(&|body| body["apiProvDomId"] = json!("DOM0")),
+            StatusCode::FORBIDDEN,
+        ),
+        (
+            with(&|body| body["apiProvFuncs"][2]["apiProvFuncRole"] = json!("APF")),
+            StatusCode::FORBIDDEN,
+        ),
+        (
+            with(&|body| body["apiProvFuncs"][2]["apiProvFuncId"] = json!(other.aef.id)),
+            StatusCode::NOT_FOUND,
+        ),
+        (
+            with(&|body| body["apiProvFuncs"][2]["apiProvFuncId"] = json!("AEF0")),
+            StatusCode::NOT_FOUND,
+        ),
+        // The same function twice.
+        (
+            with(&|body| body["apiProvFuncs"][2] = body["apiProvFuncs"][1].clone()),
+            StatusCode::NOT_FOUND,
+        ),
+        // A known function with a key that is none.
+        (
+            with(&|body| body["apiProvFuncs"][2]["regInfo"]["apiProvPubKey"] = json!("none")),
+            StatusCode::BAD_REQUEST,
+        ),
+        // Without an AMF nobody could change it any more.
+        (
+            with(&|body| drop(body["apiProvFuncs"].as_array_mut().unwrap().remove(0))),
+            StatusCode::BAD_REQUEST,
+        ),
+        (
+            with(&|body| body["apiProvFuncs"] = json!([])),
+            StatusCode::BAD_REQUEST,
+        ),
+    ] {
+        for method in [Method::PUT, Method::PATCH] {
+            let mut body = body.clone();
+            if method == Method::PATCH {
+                if body["apiProvDomId"] != details["apiProvDomId"] {
+                    continue;
+                }
+                body = json!({ "apiProvFuncs": body["apiProvFuncs"] });
+            }
+            let answer = domain
+                .amf
+                .caller
+                .json(method.clone(), &domain.path(), Some(&body))
+                .await;
+            assert_eq!(answer.status, status, "{method}: {}", answer.json());
+            answer.cause();
+        }
+    }
+    assert_eq!(world.list("providers").await, before);
+    for party in [&domain.amf, &domain.apf, &domain.aef] {
+        let path = format!("/capif-events/v1/{}/subscriptions/x", party.id);
+        assert_eq!(
+            party.delete(&path).await.status,
+            StatusCode::NOT_FOUND,
+            "its certificate still counts"
+        );
+    }
+    // What others say of themselves is no business of this domain.
+    let unknown = domain
+        .amf
+        .put(&format!("{REGISTRATIONS}/DOM0"), &details)
+        .await;
+    let known = domain.amf.put(&other.path(), &details).await;
+    assert_eq!(
+        (unknown.status, known.status),
+        (StatusCode::FORBIDDEN, StatusCode::FORBIDDEN)
+    );
+    assert_eq!(unknown.json()["detail"], known.json()["detail"]);
+}
+
+/// R-U-01 for functions: an AMF may replace its own key; from then on the new certificate counts and the old one does not.
+#[tokio::test]
+async fn an_amf_replaces_its_own_key() {
+    let world = World::start().await;
+    let domain = world.domain("acme").await;
+    let key = keys::p384();
+    let mut body = domain.details.clone();
+    body["apiProvFuncs"][0]["regInfo"] = json!({ "apiProvPubKey": keys::public_pem(&key) });
+    let answer = domain.amf.put(&domain.path(), &body).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.json());
+    let amf = world.function_of(&answer.json(), 0, &key);
+    assert_eq!(amf.id, domain.amf.id);
+    let old = world.with_certificate(&domain.amf.pems);
+    let answer = old
+        .json(Method::PUT, &domain.path(), Some(&domain.details))
+        .await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    let answer = amf
+        .patch(&domain.path(), &json!({ "apiProvDomInfo": "renewed" }))
+        .await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.json());
+    assert_eq!(answer.json()["apiProvDomInfo"], "renewed");
+    assert_eq!(answer.json()["apiProvFuncs"].as_array().unwrap().len(), 3);
 }

@@ -1,7 +1,10 @@
 //! Two domains and two invokers with something of everything, and for each operation of the table a request that is in order:
 //! tests of the whole table change one thing about it.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use capif_ccf::api::operations::{BodyKind, CallerKind, Operation};
 use http::{Request, StatusCode};
@@ -13,6 +16,9 @@ use crate::support::{
     raw::Pems,
     wire::{Answer, Caller},
 };
+
+/// Makes names that nobody has used.
+static NUMBER: AtomicUsize = AtomicUsize::new(0);
 
 /// Who calls.
 #[derive(Clone)]
@@ -65,15 +71,17 @@ pub(crate) struct Scene {
     /// One subscription of everybody who may hold one, by its id.
     subscriptions: BTreeMap<String, String>,
     tomorrow: String,
+    names: [String; 2],
 }
 
 impl Scene {
     pub(crate) async fn new(world: &World, names: [&str; 2]) -> Self {
         let domains = [world.domain(names[0]).await, world.domain(names[1]).await];
         let methods = ["PKI", "OAUTH"];
+        let api_names = names.map(|name| format!("weather-of-{name}"));
         let apis = [
-            domains[0].publish("weather", &methods).await,
-            domains[1].publish("weather", &methods).await,
+            domains[0].publish(&api_names[0], &methods).await,
+            domains[1].publish(&api_names[1], &methods).await,
         ];
         let invokers = [world.raw_invoker(&[]).await, world.raw_invoker(&[]).await];
         let tomorrow = time::OffsetDateTime::from_unix_timestamp(world.now() + 86_400).unwrap();
@@ -84,6 +92,7 @@ impl Scene {
             apis,
             subscriptions: BTreeMap::new(),
             tomorrow,
+            names: api_names,
         };
         // Each invoker agrees with the AEF of one domain, so that it is a stranger to the other.
         for (invoker, domain) in scene.invokers.iter().zip(&scene.domains) {
@@ -277,10 +286,10 @@ impl Scene {
             "UpdateIndApiProvDomainRegist" => own.details.clone(),
             "ModifyIndApiProvDomainRegist" => json!({ "apiProvDomInfo": "changed" }),
             "CreateAPFPubAPIs" => own.description(
-                &format!("api-{}", keys::der(&keys::public_pem(&keys::p256()))[40]),
+                &format!("api-{}", NUMBER.fetch_add(1, Ordering::Relaxed)),
                 &["PKI"],
             ),
-            "UpdateIndAPFPubAPI" => own.description("weather", &["PKI", "OAUTH"]),
+            "UpdateIndAPFPubAPI" => own.description(&self.names[self.side(who)], &["PKI", "OAUTH"]),
             "ModifyIndAPFPubAPI" => json!({ "description": "changed" }),
             "CreateEventSubsc" | "UpdateIndEventSubsc" => subscription(),
             "ModifyIndEventSubsc" => json!({ "events": ["SERVICE_API_UPDATE"] }),

@@ -6,65 +6,17 @@ mod negotiation;
 
 use capif_transport::Clock;
 use http::{Method, StatusCode};
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair,
-};
+use rcgen::{BasicConstraints, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa};
 use serde_json::Value;
 use time::Duration;
 
 use crate::support::{
-    World, keys,
+    World,
+    certificates::{forged, issuing},
     people::{INVOKERS, RawInvoker},
     raw::Pems,
     wire::Caller,
 };
-
-/// A certificate for a name and a role, made with the real issuing authority's key or another one, changed.
-fn certificate(
-    world: &World,
-    authority: Option<&Pems>,
-    (id, role): (&str, &str),
-    change: impl FnOnce(&mut CertificateParams),
-) -> Pems {
-    let key = keys::p256();
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::OrganizationalUnitName, role);
-    params.distinguished_name.push(DnType::CommonName, id);
-    params.not_before = world.clock.now() - Duration::minutes(1);
-    params.not_after = world.clock.now() + Duration::days(30);
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    change(&mut params);
-    let chain = match authority {
-        None => params.self_signed(&key).unwrap().pem(),
-        Some(authority) => {
-            let signer = KeyPair::from_pem(&authority.key).unwrap();
-            let issuer = Issuer::from_ca_cert_pem(&authority.chain, signer).unwrap();
-            format!(
-                "{}{}",
-                params.signed_by(&key, &issuer).unwrap().pem(),
-                authority.chain
-            )
-        }
-    };
-    Pems {
-        chain,
-        key: key.serialize_pem(),
-    }
-}
-
-/// The issuing authority itself, as only somebody who broke into the core function's machine has it.
-fn issuing(world: &World) -> Pems {
-    let read =
-        |name: &str| std::fs::read_to_string(world.dir.path().join("ca").join(name)).unwrap();
-    Pems {
-        chain: read("issuing.pem"),
-        key: read("issuing.key"),
-    }
-}
 
 fn discovery(invoker: &RawInvoker) -> String {
     format!(
@@ -110,67 +62,67 @@ async fn only_the_current_certificate_of_an_onboarded_invoker_counts() {
     let real = issuing(&world);
     let theirs = issuing(&other);
     let cases: Vec<(&str, Pems)> = vec![
-        ("self-signed", certificate(&world, None, own, |_| {})),
+        ("self-signed", forged(&world, None, own, |_| {})),
         (
             "own name by another authority",
-            certificate(&world, Some(&theirs), own, |_| {}),
+            forged(&world, Some(&theirs), own, |_| {}),
         ),
         (
             "own name, other key, by the real authority",
-            certificate(&world, Some(&real), own, |_| {}),
+            forged(&world, Some(&real), own, |_| {}),
         ),
         (
             "unknown name",
-            certificate(&world, Some(&real), ("INV0", "API_INVOKER"), |_| {}),
+            forged(&world, Some(&real), ("INV0", "API_INVOKER"), |_| {}),
         ),
         (
             "own name in another role",
-            certificate(&world, Some(&real), (&invoker.id, "AEF"), |_| {}),
+            forged(&world, Some(&real), (&invoker.id, "AEF"), |_| {}),
         ),
         (
             "the core function's role",
-            certificate(&world, Some(&real), (&invoker.id, "CCF"), |_| {}),
+            forged(&world, Some(&real), (&invoker.id, "CCF"), |_| {}),
         ),
         (
             "expired",
-            certificate(&world, Some(&real), own, |params| {
+            forged(&world, Some(&real), own, |params| {
                 params.not_before = world.clock.now() - Duration::days(2);
                 params.not_after = world.clock.now() - Duration::seconds(1);
             }),
         ),
         (
             "not yet valid",
-            certificate(&world, Some(&real), own, |params| {
+            forged(&world, Some(&real), own, |params| {
                 params.not_before = world.clock.now() + Duration::minutes(1);
             }),
         ),
         (
             "for servers",
-            certificate(&world, Some(&real), own, |params| {
+            forged(&world, Some(&real), own, |params| {
                 params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
             }),
         ),
         (
             "for nothing in particular",
-            certificate(&world, Some(&real), own, |params| {
+            forged(&world, Some(&real), own, |params| {
                 params.extended_key_usages.clear();
             }),
         ),
         (
             "a CA",
-            certificate(&world, Some(&real), own, |params| {
+            forged(&world, Some(&real), own, |params| {
                 params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             }),
         ),
         (
             "no name",
-            certificate(&world, Some(&real), own, |params| {
+            forged(&world, Some(&real), own, |params| {
                 params.distinguished_name = DistinguishedName::new();
             }),
         ),
         (
             "no role",
-            certificate(&world, Some(&real), own, |params| {
+            forged(&world, Some(&real), own, |params| {
                 params.distinguished_name = DistinguishedName::new();
                 params
                     .distinguished_name
@@ -179,7 +131,7 @@ async fn only_the_current_certificate_of_an_onboarded_invoker_counts() {
         ),
         (
             "the name in another case",
-            certificate(
+            forged(
                 &world,
                 Some(&real),
                 (&invoker.id.to_lowercase(), "API_INVOKER"),
@@ -188,7 +140,7 @@ async fn only_the_current_certificate_of_an_onboarded_invoker_counts() {
         ),
         (
             "the name with a blank",
-            certificate(
+            forged(
                 &world,
                 Some(&real),
                 (&format!("{} ", invoker.id), "API_INVOKER"),
@@ -380,7 +332,7 @@ async fn nothing_is_handed_over_without_mutual_authentication() {
     domain.publish("weather", &["PKI", "OAUTH"]).await;
     let invoker = world.raw_invoker(&[]).await;
     let body = crate::support::people::wishes(&[(&domain.aef.id, &["OAUTH"])]);
-    let stolen_name = certificate(
+    let stolen_name = forged(
         &world,
         Some(&issuing(&world)),
         (&invoker.id, "API_INVOKER"),

@@ -13,8 +13,10 @@ use capif_client::Provider;
 use capif_spec::{
     common::ApiInvokerId, json, publish_service::SecurityMethod, security::ServiceSecurity,
 };
+use capif_transport::SharedClock;
 use serde::Deserialize;
 use time::{Duration, OffsetDateTime};
+use tokio::time::Instant;
 
 /// From this age on the CCF is asked again.
 const FRESH: Duration = Duration::seconds(30);
@@ -33,6 +35,9 @@ const DOUBT_PERIOD: Duration = Duration::seconds(1);
 
 /// How many invokers are remembered.
 const INVOKERS_MAX: usize = 200_000;
+
+/// How long the CCF may take to answer.
+const ANSWER_TIME: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// How often an answer that was overtaken by an event is asked for again.
 const ATTEMPTS_MAX: usize = 4;
@@ -110,11 +115,40 @@ pub(crate) struct Contexts {
     /// Grows with everything that is forgotten: an answer asked for before is not kept after.
     forgotten: AtomicU64,
     asking: Mutex<HashMap<ApiInvokerId, Arc<tokio::sync::Mutex<()>>>>,
+    /// When a question was last not answered.
+    failed: Mutex<Option<Instant>>,
+    clock: SharedClock,
+}
+
+/// One who asks or waits for the answer; the last one takes the gate away.
+struct Asking<'a> {
+    contexts: &'a Contexts,
+    id: &'a ApiInvokerId,
+    gate: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl<'a> Asking<'a> {
+    fn new(contexts: &'a Contexts, id: &'a ApiInvokerId) -> Self {
+        let gate = Arc::clone(lock(&contexts.asking).entry(id.clone()).or_default());
+        Self { contexts, id, gate }
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        let mut asking = lock(&self.contexts.asking);
+        // The map's own and this one.
+        if Arc::strong_count(&self.gate) <= 2 {
+            asking.remove(self.id);
+        }
+    }
 }
 
 impl Contexts {
-    pub(crate) fn new(provider: Arc<Provider>) -> Self {
+    pub(crate) fn new(provider: Arc<Provider>, clock: SharedClock) -> Self {
         Self {
+            failed: Mutex::default(),
+            clock,
             provider,
             held: Mutex::default(),
             forgotten: AtomicU64::new(0),
@@ -126,21 +160,23 @@ impl Contexts {
     pub(crate) async fn of(
         &self,
         id: &ApiInvokerId,
-        now: OffsetDateTime,
     ) -> Result<Option<Arc<Authorization>>, Unavailable> {
-        if let Some(fresh) = self.at_hand(id, now, FRESH) {
+        if let Some(fresh) = self.at_hand(id, FRESH) {
             return Ok(fresh);
         }
-        let gate = Arc::clone(lock(&self.asking).entry(id.clone()).or_default());
-        let answer = {
-            let _one_at_a_time = gate.lock().await;
-            match self.at_hand(id, now, FRESH) {
-                Some(fresh) => Ok(fresh),
-                None => self.ask(id, now, Doubts::default()).await,
-            }
-        };
-        lock(&self.asking).remove(id);
-        answer
+        let began = Instant::now();
+        let asking = Asking::new(self, id);
+        let _one_at_a_time = asking.gate.lock().await;
+        match self.at_hand(id, FRESH) {
+            Some(fresh) => Ok(fresh),
+            // Who waited while a question went unanswered does not put it again at once.
+            None if self.failed_since(began) => self.at_hand(id, AGE_MAX).ok_or(Unavailable),
+            None => self.ask(id, Doubts::default()).await,
+        }
+    }
+
+    fn failed_since(&self, began: Instant) -> bool {
+        lock(&self.failed).is_some_and(|failed| failed >= began)
     }
 
     /// The same when what is at hand would refuse the caller, or is older than the caller's token: the CCF is asked whether it
@@ -149,36 +185,41 @@ impl Contexts {
     pub(crate) async fn again(
         &self,
         id: &ApiInvokerId,
-        now: OffsetDateTime,
-        held: Arc<Authorization>,
     ) -> Result<Option<Arc<Authorization>>, Unavailable> {
         let doubts = match lock(&self.held).get_mut(id) {
             None => Doubts::default(),
-            Some(known) => match known.doubts.one_more(now) {
-                None => return Ok(Some(held)),
+            Some(known) => match known.doubts.one_more(self.clock.now()) {
+                None => return Ok(known.authorization.clone()),
                 Some(doubts) => {
                     known.doubts = doubts;
                     doubts
                 }
             },
         };
-        self.ask(id, now, doubts).await
+        self.ask(id, doubts).await
     }
 
     async fn ask(
         &self,
         id: &ApiInvokerId,
-        now: OffsetDateTime,
         doubts: Doubts,
     ) -> Result<Option<Arc<Authorization>>, Unavailable> {
         for _ in 0..ATTEMPTS_MAX {
             let before = self.forgotten.load(Ordering::SeqCst);
-            let answer = match self.provider.security_context(id).await {
-                Ok(context) => context,
-                Err(error) => {
-                    tracing::warn!(invoker = %id, %error, "the CAPIF core function was not asked about an invoker");
+            // What is answered holds from the question on.
+            let now = self.clock.now();
+            let question = tokio::time::timeout(ANSWER_TIME, self.provider.security_context(id));
+            let answer = match question.await {
+                Ok(Ok(context)) => context,
+                failure => {
+                    let reason = match failure {
+                        Ok(Err(error)) => error.to_string(),
+                        _ => "no answer in time".to_owned(),
+                    };
+                    *lock(&self.failed) = Some(Instant::now());
+                    tracing::warn!(invoker = %id, reason, "the CAPIF core function was not asked about an invoker");
                     // What is not yet too old still counts.
-                    return self.at_hand(id, now, AGE_MAX).ok_or(Unavailable);
+                    return self.at_hand(id, AGE_MAX).ok_or(Unavailable);
                 }
             };
             let authorization = answer.map(|context| Arc::new(read(&context)));
@@ -205,12 +246,8 @@ impl Contexts {
         Err(Unavailable)
     }
 
-    fn at_hand(
-        &self,
-        id: &ApiInvokerId,
-        now: OffsetDateTime,
-        age_max: Duration,
-    ) -> Option<Option<Arc<Authorization>>> {
+    fn at_hand(&self, id: &ApiInvokerId, age_max: Duration) -> Option<Option<Arc<Authorization>>> {
+        let now = self.clock.now();
         let held = lock(&self.held);
         let held = held.get(id)?;
         let age_max = if held.authorization.is_some() {

@@ -133,7 +133,10 @@ impl Gateway {
 
         let (stop, stopped) = watch::channel(false);
         let (call_log, log) = CallLog::start(Arc::clone(&provider), aef_id.clone(), stopped);
-        let contexts = Arc::new(Contexts::new(Arc::clone(&provider)));
+        let contexts = Arc::new(Contexts::new(
+            Arc::clone(&provider),
+            Arc::clone(&config.clock),
+        ));
         let invocations = Invocations {
             aef_id: aef_id.clone(),
             api_id,

@@ -27,7 +27,7 @@ const HOP_BY_HOP: [&str; 9] = [
 ];
 
 /// Headers that claim an identity or an origin, however they are written; a name that ends in `-` stands for all that begin so.
-const IDENTITY: [&str; 17] = [
+const IDENTITY: [&str; 30] = [
     "capif-",
     "x-capif-",
     "forwarded",
@@ -45,6 +45,19 @@ const IDENTITY: [&str; 17] = [
     "x-remote-user",
     "remote-user",
     "true-client-ip",
+    "x-forwarded",
+    "x-cluster-client-ip",
+    "cf-connecting-ip",
+    "x-user",
+    "x-auth-request-",
+    "x-webauth-",
+    "x-tls-",
+    "x-amzn-mtls-",
+    "x-arr-",
+    "x-goog-iap-",
+    "x-goog-authenticated-",
+    "x-host",
+    "x-http-host-override",
 ];
 
 /// Makes the headers of a client's request those of the request to the API.
@@ -107,9 +120,14 @@ fn remove_connection_headers(headers: &mut HeaderMap) {
     }
 }
 
-/// Some servers read `_` as `-`, so both spellings count.
+/// A name as the least careful of servers reads it: every sign is a hyphen.
+fn plain(name: &str) -> String {
+    name.replace(|character: char| !character.is_ascii_alphanumeric(), "-")
+}
+
+/// Some servers read `_`, `.` and other signs as `-`, so every spelling counts.
 fn is_identity(name: &str) -> bool {
-    let name = name.replace('_', "-");
+    let name = plain(name);
     IDENTITY.iter().any(|known| {
         if known.ends_with('-') {
             name.starts_with(known)
@@ -123,11 +141,8 @@ fn is_identity(name: &str) -> bool {
 /// alike it would be that one.
 fn is_disguised(name: &str) -> bool {
     const FRAMING: &str = "content-length";
-    if !name.contains('_') {
-        return false;
-    }
-    let name = name.replace('_', "-");
-    name == FRAMING || HOP_BY_HOP.contains(&name.as_str())
+    let read = plain(name);
+    read != name && (read == FRAMING || HOP_BY_HOP.contains(&read.as_str()))
 }
 
 #[cfg(test)]

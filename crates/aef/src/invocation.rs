@@ -9,6 +9,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use bytes::Bytes;
 use capif_spec::{
     common::{AefId, ApiInvokerId, DateTime, ServiceApiId, Uri as SpecUri},
     logging::{DurationMs, Log},
@@ -18,6 +19,7 @@ use capif_spec::{
 use capif_transport::{Body, Client, ClientError, Connection, Peer, SharedClock};
 use http::{HeaderMap, Method, Request, Response, Uri, Version, header, uri::PathAndQuery};
 use http_body_util::BodyExt;
+use hyper::body::Frame;
 use time::OffsetDateTime;
 
 use crate::{
@@ -76,6 +78,30 @@ struct Permit {
     invoker: ApiInvokerId,
 }
 
+/// The status that is noted for a call whose client went away before its answer began.
+const CLIENT_GONE: u16 = 499;
+
+/// The longest path that is reported, in bytes; a path is ASCII.
+const NOTED_PATH_BYTES_MAX: usize = 1024;
+
+/// A call that is noted in the invocation log when it ends, however it ends.
+struct Noted<'a> {
+    invocations: &'a Invocations,
+    parts: &'a http::request::Parts,
+    started: OffsetDateTime,
+    invoker: Option<ApiInvokerId>,
+    status: u16,
+}
+
+impl Drop for Noted<'_> {
+    fn drop(&mut self) {
+        if let Some(invoker) = &self.invoker {
+            self.invocations
+                .note(invoker, self.parts, self.status, self.started);
+        }
+    }
+}
+
 /// The outcome of a call for the request line.
 pub(crate) struct Outcome {
     pub(crate) invoker: Option<ApiInvokerId>,
@@ -91,8 +117,14 @@ impl Invocations {
         request_id: &str,
     ) -> Outcome {
         let started = self.clock.now();
-        let mut invoker = None;
         let (parts, body) = request.into_parts();
+        let mut noted = Noted {
+            invocations: self,
+            parts: &parts,
+            started,
+            invoker: None,
+            status: CLIENT_GONE,
+        };
         let path_text = parts.uri.path().to_owned();
         let result = match path::parse(&path_text) {
             None => Err(Denial::AmbiguousPath),
@@ -100,7 +132,7 @@ impl Invocations {
                 Err(Denial::Method)
             }
             Some(path) => match self
-                .authorize(path, &parts, connection, started, &mut invoker)
+                .authorize(path, &parts, connection, started, &mut noted.invoker)
                 .await
             {
                 Ok(permit) => {
@@ -110,13 +142,12 @@ impl Invocations {
                 Err(denial) => Err(denial),
             },
         };
-        if let Some(invoker) = &invoker {
-            let status = match &result {
-                Ok(response) => response.status(),
-                Err(denial) => denial.status(),
-            };
-            self.note(invoker, &parts, status.as_u16(), started);
-        }
+        let status = match &result {
+            Ok(response) => response.status(),
+            Err(denial) => denial.status(),
+        };
+        noted.status = status.as_u16();
+        let invoker = noted.invoker.clone();
         Outcome { invoker, result }
     }
 
@@ -136,7 +167,7 @@ impl Invocations {
         }
         let authorization = self
             .contexts
-            .of(&caller.id, now)
+            .of(&caller.id)
             .await
             .map_err(|_| Denial::Unchecked)?
             .ok_or(Denial::UnknownInvoker)?;
@@ -150,7 +181,7 @@ impl Invocations {
         // What is remembered may be out of date.
         let authorization = self
             .contexts
-            .again(&caller.id, now, authorization)
+            .again(&caller.id)
             .await
             .map_err(|_| Denial::Unchecked)?
             .ok_or(Denial::UnknownInvoker)?;
@@ -266,7 +297,12 @@ impl Invocations {
                 broken.store(true, Ordering::Relaxed);
                 error
             };
-            body.map_err(note).boxed()
+            // Trailers are headers that come too late to be judged.
+            let without_trailers = |frame: Frame<Bytes>| match frame.into_data() {
+                Ok(data) => Frame::data(data),
+                Err(_trailers) => Frame::data(Bytes::new()),
+            };
+            body.map_err(note).map_frame(without_trailers).boxed()
         };
         let mut request = Request::new(body);
         *request.method_mut() = parts.method.clone();
@@ -296,6 +332,10 @@ impl Invocations {
                 _ => Denial::UpstreamDown,
             }
         })?;
+        if response.status().is_informational() {
+            // No answer ends with one of these; a switch of protocols was not asked for.
+            return Err(Denial::UpstreamDown);
+        }
         headers::to_client(response.headers_mut());
         Ok(response)
     }
@@ -343,8 +383,8 @@ impl Invocations {
                 api_id: self.api_id.clone(),
                 api_name: self.api.name.clone(),
                 api_version: self.api.version.clone(),
-                resource_name: resource.to_owned(),
-                uri: Some(SpecUri::from(parts.uri.path())),
+                resource_name: shortened(resource).to_owned(),
+                uri: Some(SpecUri::from(shortened(parts.uri.path()))),
                 protocol: if parts.version == Version::HTTP_2 {
                     Protocol::Http2
                 } else {
@@ -366,6 +406,11 @@ impl Invocations {
             },
         );
     }
+}
+
+/// A report must not become too long to be taken.
+fn shortened(path: &str) -> &str {
+    path.get(..NOTED_PATH_BYTES_MAX).unwrap_or(path)
 }
 
 /// The one bearer token, from the header alone (RFC 6750 section 2.1).

@@ -53,6 +53,11 @@ fn is_path_octet(octet: u8) -> bool {
 }
 
 fn encodings_are_plain(path: &str) -> bool {
+    // Overlong and broken sequences are read in different ways too.
+    let text = percent_encoding::percent_decode_str(path).decode_utf8();
+    if !text.is_ok_and(|text| !text.chars().any(char::is_control)) {
+        return false;
+    }
     path.split('%').skip(1).all(|after| {
         let Some(octet) = after.get(..2).and_then(|digits| {
             digits
@@ -109,6 +114,10 @@ mod tests {
             "/weather/v1/a\\b",
             "/weather/v1/..;x",
             "/weather/v1/a;b",
+            "/weather/v1/%c0%ae%c0%ae",
+            "/weather/v1/%c0%af",
+            "/weather/v1/%ff",
+            "/weather/v1/%c2%85",
             "/weather/v1/%00",
             "/weather/v1/%0d%0a",
             "/weather/v1/%7f",

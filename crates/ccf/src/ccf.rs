@@ -16,7 +16,7 @@ use crate::{
     admin,
     api::{self, failures::Failures, operations::TableError},
     authority::{
-        Authority, AuthorityError,
+        Authority, AuthorityError, read_key,
         tokens::{self, SigningKey},
     },
     config::{Config, ConfigError},
@@ -123,6 +123,10 @@ impl Ccf {
             config.ccf.listen = address;
         }
         let core = Arc::new(Core {
+            reserved_hosts: hosts
+                .into_iter()
+                .filter(|host| !is_loopback(host))
+                .collect(),
             api_root: format!("https://{}", config.address()),
             verifiers: vec![
                 Box::new(HandedOver::new(Arc::clone(&store))),
@@ -227,14 +231,12 @@ fn listen_error(address: String, key: &'static str) -> impl FnOnce(io::Error) ->
     }
 }
 
-fn read_key(dir: &Path, file: &str) -> Result<zeroize::Zeroizing<String>, AuthorityError> {
-    let path = dir.join(file);
-    std::fs::read_to_string(&path)
-        .map(zeroize::Zeroizing::new)
-        .map_err(|source| AuthorityError::File {
-            file: path.display().to_string(),
-            source,
-        })
+/// Whether a name stands for whatever machine uses it: gateways share those with the CCF, and are told apart by role and id.
+fn is_loopback(host: &str) -> bool {
+    host == "localhost"
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 /// The names and addresses that the server certificate carries.

@@ -19,12 +19,14 @@ use crate::{
 };
 
 /// How often a decision is made anew because records moved under it.
-const ATTEMPTS_MAX: usize = 8;
+pub(crate) const ATTEMPTS_MAX: usize = 100;
 
 /// The parts of a CCF, each made once and handed to whoever needs them.
 pub(crate) struct Core {
     pub(crate) config: Config,
     pub(crate) api_root: String,
+    /// The CCF's own names beyond this machine's, which nobody else is certified for.
+    pub(crate) reserved_hosts: Vec<String>,
     pub(crate) clock: SharedClock,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) view: Arc<View>,

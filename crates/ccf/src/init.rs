@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -56,6 +56,7 @@ pub fn init(dir: &Path, clock: &dyn Clock) -> Result<(), InitError> {
             .recursive(true)
             .mode(0o700)
             .create(&path)
+            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o700)))
             .map_err(|source| InitError::File { path, source })?;
     }
     let write = |name: &str, text: &str, mode: u32| {
@@ -76,10 +77,14 @@ pub fn init(dir: &Path, clock: &dyn Clock) -> Result<(), InitError> {
 }
 
 fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    // What an earlier attempt left, or somebody prepared, is replaced, not written into.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut file = fs::OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(mode)
         .open(path)?;
     file.write_all(text.as_bytes())?;

@@ -22,7 +22,7 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// asked twice (P-08).
 pub(crate) const REPEATABLE: &str = "repeat it, which does no harm";
 
-const ANSWER_BYTES_MAX: usize = 1 << 20;
+const ANSWER_BYTES_MAX: usize = 8 << 20;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";

@@ -163,6 +163,15 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// Discovery shows several APIs of one name.
+    #[error(
+        "several providers publish an API `{name}` to this invoker: negotiate with the AEF that is meant (`capif invoker \
+         discover` shows them), or ask for an enrolment that is limited to one provider"
+    )]
+    AmbiguousApi {
+        /// The name.
+        name: String,
+    },
     /// Invoker, AEF and the operator's policy have no method in common (TS 29.222 table 8.5.4.2.3-1).
     #[error("{}", NoMethodText { api, selected })]
     NoCommonMethod {
@@ -200,7 +209,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Malformed { .. } | Self::Usage(_) => ErrorKind::Usage,
-            Self::EnrolledElsewhere { .. } => ErrorKind::Conflict,
+            Self::EnrolledElsewhere { .. } | Self::AmbiguousApi { .. } => ErrorKind::Conflict,
             Self::NotEnrolled { .. } | Self::NoSuchApi { .. } => ErrorKind::NotFound,
             Self::Keystore(error) => match error {
                 KeystoreError::Exposed { .. } | KeystoreError::Name(_) => ErrorKind::Usage,

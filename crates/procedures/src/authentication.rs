@@ -8,7 +8,7 @@ use capif_spec::{
 
 use crate::{
     refusal::Refusal,
-    security_method::{granted, outdated},
+    security_method::{granted_by, outdated},
     state::{Invoker, SecurityContext, ServiceApi},
 };
 
@@ -42,9 +42,9 @@ pub fn security_information<'a>(
         .filter(|entry| entry.aef_id == *aef_id)
     {
         let mut names: Vec<String> = Vec::new();
-        for grant in granted(invoker, context, apis.clone()) {
+        for grant in granted_by(entry, invoker, apis.clone()) {
             let name = &grant.api.description.api_name;
-            if grant.entry == entry && !names.contains(name) {
+            if !names.contains(name) {
                 names.push(name.clone());
             }
         }

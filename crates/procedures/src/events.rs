@@ -167,7 +167,11 @@ impl Subscriber<'_> {
     fn reach(&self) -> ApiReach {
         match self {
             Self::Invoker(invoker) => invoker.reach.clone(),
-            Self::Function(_) => ApiReach::default(),
+            // What another provider publishes is none of its business (TS 23.222 AR-4.3.3-c).
+            Self::Function(function) => ApiReach {
+                domain: Some(function.domain_id.clone()),
+                api_names: None,
+            },
         }
     }
 }

@@ -167,10 +167,7 @@ impl Admission {
             &now,
         );
 
-        let allowed: Vec<ServiceApiDescription> = apis
-            .filter(|api| invoker.reach.includes(api))
-            .map(discovery::view)
-            .collect();
+        let allowed = allowed(apis.filter(|api| invoker.reach.includes(api)));
         details.api_invoker_id = Some(self.id);
         details.onboarding_information.api_invoker_certificate = Some(invoker.certificate.pem);
         details.onboarding_information.onboarding_secret = secret;
@@ -187,6 +184,24 @@ impl Admission {
         details.onboarding_information.onboarding_criteria = None;
         (changes, details)
     }
+}
+
+/// The largest list of APIs that the answer holds in full, in bytes of JSON.
+const LIST_BYTES_MAX: usize = 256 * 1024;
+
+/// The allowed APIs for the answer: in full, or by name and id alone when that would be too much; discovery tells the rest.
+fn allowed<'a>(apis: impl Iterator<Item = &'a ServiceApi>) -> Vec<ServiceApiDescription> {
+    let mut allowed: Vec<ServiceApiDescription> = apis.map(discovery::view).collect();
+    let size = serde_json::to_vec(&allowed).map_or(usize::MAX, |text| text.len());
+    if size > LIST_BYTES_MAX {
+        for api in &mut allowed {
+            api.aef_profiles = None;
+            api.description = None;
+            api.net_slice_info = None;
+            api.extra = Default::default();
+        }
+    }
+    allowed
 }
 
 /// What the invoker reaches: what the credential allows, narrowed to what was asked for.

@@ -12,7 +12,7 @@ use crate::{
     changes::{Changes, Expect, Versioned},
     events,
     refusal::Refusal,
-    state::{ProviderFunction, ServiceApi, ServiceApiName, Subscription},
+    state::{ProviderDomain, ProviderFunction, ServiceApi, ServiceApiName, Subscription},
 };
 
 /// Features of the publish API that are served (TS 29.222 table 8.2.6-1): bit 1, ApiSupportedFeaturePublishing; bit 2,
@@ -49,6 +49,15 @@ pub fn room(held: usize) -> Result<(), Refusal> {
         what: "published APIs",
         limit: APIS_MAX,
     })
+}
+
+/// The largest description, in bytes of JSON: every invoker within reach is sent it.
+pub const DESCRIPTION_BYTES_MAX: usize = 64 * 1024;
+
+/// Makes a publication conflict with whatever else happens to its domain, its removal above all: what is removed was listed
+/// before.
+pub fn within(changes: &mut Changes, domain: &Versioned<ProviderDomain>) {
+    changes.put(&domain.record, Expect::At(domain.revision));
 }
 
 /// Publishes an API. `is_aef` tells whether an id is that of an AEF of the publisher's domain.
@@ -209,6 +218,13 @@ fn accept(
                 aef_id: profile.aef_id.to_string(),
             });
         }
+    }
+    let size = serde_json::to_vec(&description).map_or(usize::MAX, |text| text.len());
+    if size > DESCRIPTION_BYTES_MAX {
+        return Err(Refusal::incorrect(
+            "",
+            format!("the description is larger than {DESCRIPTION_BYTES_MAX} bytes"),
+        ));
     }
     description.api_id = Some(id);
     description.supported_features = description

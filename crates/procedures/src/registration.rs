@@ -386,6 +386,45 @@ fn remove_functions<'a>(
     for function in functions {
         remove_function(changes, function, apis.clone(), staying.clone(), now);
     }
+    let goes = |id: &str| functions.iter().any(|function| function.id.as_str() == id);
+    let of_domain = |api: &ServiceApi| {
+        let mut functions = functions.iter();
+        functions.any(|function| function.domain_id == api.domain_id)
+    };
+    for api in apis.filter(|api| of_domain(api) && !goes(api.apf_id.as_str())) {
+        strip_profiles(changes, api, &goes, staying.clone(), now);
+    }
+}
+
+/// Takes the profiles of AEFs that go out of an API whose APF stays; an API without any is withdrawn.
+fn strip_profiles<'a>(
+    changes: &mut Changes,
+    api: &ServiceApi,
+    goes: &impl Fn(&str) -> bool,
+    subscriptions: impl Iterator<Item = &'a Subscription>,
+    now: &DateTime,
+) {
+    let mut left = api.clone();
+    let profiles = left.description.aef_profiles.get_or_insert_default();
+    let before = profiles.len();
+    profiles.retain(|profile| !goes(profile.aef_id.as_str()));
+    if profiles.len() == before {
+        return;
+    }
+    let event = if profiles.is_empty() {
+        withdraw(changes, api);
+        CapifEvent::ServiceApiUnavailable
+    } else {
+        changes.put(&left, Expect::Present);
+        CapifEvent::ServiceApiUpdate
+    };
+    events::raise(changes, events::of_api(event, &left), subscriptions, now);
+}
+
+fn withdraw(changes: &mut Changes, api: &ServiceApi) {
+    changes.delete::<ServiceApi>(api.id.as_str(), Expect::Present);
+    let name = ServiceApiName::id(&api.domain_id, &api.description.api_name);
+    changes.delete::<ServiceApiName>(name, Expect::Any);
 }
 
 fn remove_function<'a>(
@@ -400,11 +439,7 @@ fn remove_function<'a>(
     changes.delete_prefix::<Subscription>(Subscription::prefix(id));
     changes.delete_prefix::<Notification>(Subscription::prefix(id));
     for api in apis.filter(|api| api.apf_id == function.id) {
-        changes.delete::<ServiceApi>(api.id.as_str(), Expect::Present);
-        changes.delete::<ServiceApiName>(
-            format!("{}/{}", api.domain_id, api.description.api_name),
-            Expect::Any,
-        );
+        withdraw(changes, api);
         events::raise(
             changes,
             events::of_api(CapifEvent::ServiceApiUnavailable, api),

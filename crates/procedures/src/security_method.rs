@@ -261,16 +261,25 @@ pub fn granted<'a>(
     context: &'a SecurityContext,
     apis: impl Iterator<Item = &'a ServiceApi> + Clone,
 ) -> impl Iterator<Item = Grant<'a>> {
-    let reach = &invoker.reach;
-    context.entries.iter().flat_map(move |entry| {
-        apis.clone().filter_map(move |api| {
-            let concerned = entry.api_id.as_ref().is_none_or(|id| *id == api.id);
-            let method = entry.information.sel_security_method.as_ref()?;
-            (concerned && reach.includes(api) && takes(api, entry, method)).then_some(Grant {
-                entry,
-                api,
-                method,
-            })
+    context
+        .entries
+        .iter()
+        .flat_map(move |entry| granted_by(entry, invoker, apis.clone()))
+}
+
+/// The part of [`granted`] that one entry brings.
+pub fn granted_by<'a>(
+    entry: &'a SecurityEntry,
+    invoker: &'a Invoker,
+    apis: impl Iterator<Item = &'a ServiceApi>,
+) -> impl Iterator<Item = Grant<'a>> {
+    apis.filter_map(move |api| {
+        let concerned = entry.api_id.as_ref().is_none_or(|id| *id == api.id);
+        let method = entry.information.sel_security_method.as_ref()?;
+        (concerned && invoker.reach.includes(api) && takes(api, entry, method)).then_some(Grant {
+            entry,
+            api,
+            method,
         })
     })
 }

@@ -330,10 +330,18 @@ pub struct ServiceApiName {
     pub api_id: ServiceApiId,
 }
 
+impl ServiceApiName {
+    /// The id of the claim on a name.
+    #[must_use]
+    pub fn id(domain: &ApiProviderDomainId, api_name: &str) -> String {
+        format!("{domain}/{api_name}")
+    }
+}
+
 impl Record for ServiceApiName {
     const KIND: Kind = Kind::ServiceApiName;
     fn record_id(&self) -> String {
-        format!("{}/{}", self.domain_id, self.api_name)
+        Self::id(&self.domain_id, &self.api_name)
     }
 }
 

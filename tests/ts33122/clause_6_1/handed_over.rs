@@ -96,12 +96,12 @@ async fn what_an_amf_hands_over_reaches_its_own_domain_only() {
     let umbrella = world.domain("umbrella").await;
     acme.publish("weather", &["PKI", "OAUTH"]).await;
     acme.publish("traffic", &["PKI", "OAUTH"]).await;
-    umbrella.publish("weather", &["PKI", "OAUTH"]).await;
+    umbrella.publish("power", &["PKI", "OAUTH"]).await;
     umbrella.publish("secret", &["PKI", "OAUTH"]).await;
 
     for (number, (apis, wanted, expected)) in [
         (Value::Null, &[][..], &["traffic", "weather"][..]),
-        (json!(["weather", "secret"]), &[], &["weather"]),
+        (json!(["weather", "secret", "power"]), &[], &["weather"]),
         (Value::Null, &["weather", "secret"], &["weather"]),
     ]
     .into_iter()

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{
     World, keys,
-    people::{INVOKERS, enrolment},
+    people::{self, INVOKERS, enrolment},
     raw,
 };
 
@@ -146,6 +146,31 @@ async fn an_http_2_session_ends_with_its_answer() {
         }
         assert_eq!(world.list("invokers").await.len(), before + succeeded);
     }
+}
+
+/// The session of a provider's registration ends in the same way.
+#[tokio::test]
+async fn a_registration_session_ends_with_its_answer() {
+    let world = World::start().await;
+    let body = people::registration("forged", &[people::function("AMF", "none")]).to_string();
+    let text = format!(
+        "POST {} HTTP/1.1\r\nhost: ccf\r\nauthorization: Bearer forged\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        people::REGISTRATIONS,
+        body.len()
+    );
+    let address = world.ccf().local_addr();
+    let mut stream = raw::tls(address, &world.root_pem(), None, b"http/1.1")
+        .await
+        .unwrap();
+    stream
+        .write_all(format!("{text}{text}").as_bytes())
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
 }
 
 /// R-6.1-05: without a finished handshake no octet of HTTP is processed.

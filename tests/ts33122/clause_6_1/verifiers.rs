@@ -121,7 +121,7 @@ async fn the_first_verifier_that_recognises_a_credential_decides() {
         .unwrap()
         .unwrap();
     assert_eq!(verified.name.as_deref(), Some("acme"));
-    let own = issuer.onboarding(None, 60, &now).unwrap();
+    let own = issuer.onboarding(Default::default(), 60, &now).unwrap();
     assert!(
         jwt.verify(reveal(&own), Purpose::Onboarding, now.clone())
             .await

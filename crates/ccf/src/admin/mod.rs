@@ -6,7 +6,7 @@ mod lists;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use capif_procedures::{offboarding, refusal::Refusal};
+use capif_procedures::{offboarding, refusal::Refusal, state::ApiReach};
 use capif_spec::{
     common::{ApiProviderDomainId, DateTime, Redacted},
     json,
@@ -124,11 +124,31 @@ impl Admin {
             return Err(Refusal::incorrect("/minutes", "`minutes` is from 1 to 43200").into());
         }
         let life = i64::from(minutes).saturating_mul(60);
-        let credential = self
-            .core
-            .credentials
-            .onboarding(invite.apis, life, &self.core.now())?;
+        let credential =
+            self.core
+                .credentials
+                .onboarding(self.reach(invite.apis), life, &self.core.now())?;
         self.parts(credential, life)
+    }
+
+    /// What an invitation for these APIs reaches: when one provider alone publishes them now, that provider's only. Names are the
+    /// providers' own choice, and another one that takes the same later is not meant.
+    fn reach(&self, apis: Option<BTreeSet<String>>) -> ApiReach {
+        let records = self.core.view.read();
+        let of_name = |name: &String| -> BTreeSet<ApiProviderDomainId> {
+            records
+                .apis()
+                .filter(|api| api.description.api_name == *name)
+                .map(|api| api.domain_id.clone())
+                .collect()
+        };
+        let mut domains = apis.iter().flatten().map(of_name);
+        let first = domains.next().unwrap_or_default();
+        let one = first.len() == 1 && domains.all(|others| others == first);
+        ApiReach {
+            domain: first.into_iter().next().filter(|_| one),
+            api_names: apis,
+        }
     }
 
     fn parts(&self, credential: Redacted, life_seconds: i64) -> Result<Response<Body>, ApiError> {

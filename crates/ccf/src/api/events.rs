@@ -23,6 +23,7 @@ pub(crate) fn create(call: Call) -> Answer {
             .core
             .transact(|records| {
                 let held = records.subscriptions_of(call.parameter(0));
+                room(&call.caller, records)?;
                 events::subscribe(subscriber(&call.caller)?, wanted.clone(), id.clone(), held)
             })
             .await?;
@@ -53,6 +54,30 @@ pub(crate) fn delete(call: Call) -> Answer {
             .transact(|records| Ok((events::unsubscribe(own(&call, records)?), ())))
             .await?;
         Ok(no_content())
+    })
+}
+
+/// How many subscriptions the functions of one provider domain may hold together: each event is written once for each.
+const DOMAIN_MAX: usize = 128;
+
+fn room(caller: &Caller, records: &Records) -> Result<(), Refusal> {
+    let Caller::Function(function) = caller else {
+        return Ok(());
+    };
+    let functions = records
+        .domain(function.record.domain_id.as_str())
+        .map(|domain| domain.record.functions.as_slice())
+        .unwrap_or_default();
+    let held: usize = functions
+        .iter()
+        .map(|id| records.subscriptions_of(id.as_str()))
+        .sum();
+    if held < DOMAIN_MAX {
+        return Ok(());
+    }
+    Err(Refusal::TooMany {
+        what: "event subscriptions of one provider domain",
+        limit: DOMAIN_MAX,
     })
 }
 

@@ -17,6 +17,9 @@ use crate::{core::Core, random::sha256};
 /// The longest life of a handed-over credential.
 const LIFE_MAX: Duration = Duration::days(30);
 
+/// The shortest token that is taken by its text: nobody must be able to guess it.
+const TOKEN_BYTES_MIN: usize = 22;
+
 /// A credential, or its digest alone.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -61,12 +64,14 @@ pub(crate) async fn take(
     domain: Option<ApiProviderDomainId>,
 ) -> Result<HandedOver, ApiError> {
     let token = match (&hand_over.token, &hand_over.token_sha256) {
-        (Some(token), None) if !token.expose().is_empty() => sha256(token.expose().as_bytes()),
+        (Some(token), None) if token.expose().len() >= TOKEN_BYTES_MIN => {
+            sha256(token.expose().as_bytes())
+        }
         (None, Some(digest)) => parse_digest(digest)?,
         _ => {
             return Err(Refusal::incorrect(
                 "/token",
-                "give exactly one of `token` and `tokenSha256`",
+                "give exactly one of `token`, of 22 characters or more, and `tokenSha256`",
             )
             .into());
         }

@@ -137,6 +137,9 @@ impl ApiError {
                 None,
             ),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "NF_CONGESTION", None),
+            Self::Store(Fault::Invalid(_)) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "INCORRECT_LENGTH", None)
+            }
             Self::Store(Fault::Full) => (
                 StatusCode::INSUFFICIENT_STORAGE,
                 "INSUFFICIENT_RESOURCES",

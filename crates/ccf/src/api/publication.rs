@@ -29,14 +29,19 @@ pub(crate) fn create(call: Call) -> Answer {
             .transact(|records| {
                 let of_domain = |api: &&ServiceApi| api.domain_id == apf.domain_id;
                 publication::room(records.apis().filter(of_domain).count())?;
-                publication::publish(
+                let (mut changes, api) = publication::publish(
                     description.clone(),
                     apf,
                     id.clone(),
                     |aef| is_aef_of(records, apf, aef),
                     records.subscriptions(),
                     &call.now,
-                )
+                )?;
+                let domain = records
+                    .domain(apf.domain_id.as_str())
+                    .ok_or(Refusal::CertificateUnknown)?;
+                publication::within(&mut changes, domain);
+                Ok((changes, api))
             })
             .await?;
         let path = format!("/published-apis/v1/{}/service-apis/{id}", apf.id);

@@ -17,7 +17,7 @@ use http::StatusCode;
 use super::{Answer, Call, created, json_answer, no_content, problem::ApiError};
 use crate::{
     authority::keys,
-    core::Core,
+    core::{ATTEMPTS_MAX, Core},
     credential::{self, Purpose},
     random::{self, NoRandomness},
     view::Records,
@@ -152,21 +152,30 @@ async fn update(
     details: ApiProviderEnrolmentDetails,
 ) -> Result<http::Response<capif_transport::Body>, ApiError> {
     let core = &call.core;
-    let (domain, functions) = own_domain(call)?;
-    let id = domain.record.id.clone();
-    let before = Before::Domain(&domain, &functions);
-    let plan = plan(call, details, before, id)?;
-    let certificates = certify(core, call, &plan)?;
-    let (changes, answer) = {
-        let records = core.view.read();
-        plan.complete(
-            certificates,
-            records.apis(),
-            records.subscriptions(),
-            &call.now,
-        )?
+    let mut attempts = 0;
+    let (functions, answer) = loop {
+        let (domain, functions) = own_domain(call)?;
+        let id = domain.record.id.clone();
+        let before = Before::Domain(&domain, &functions);
+        let plan = plan(call, details.clone(), before, id)?;
+        let certificates = certify(core, call, &plan)?;
+        let (changes, answer) = {
+            let records = core.view.read();
+            plan.complete(
+                certificates,
+                records.apis(),
+                records.subscriptions(),
+                &call.now,
+            )?
+        };
+        attempts += 1;
+        match core.commit(changes).await {
+            Ok(()) => break (functions, answer),
+            // Something was published meanwhile: decided anew.
+            Err(ApiError::Busy) if attempts < ATTEMPTS_MAX => {}
+            Err(error) => return Err(error),
+        }
     };
-    core.commit(changes).await?;
     let kept: Vec<&str> = answer
         .api_prov_funcs
         .iter()
@@ -217,6 +226,22 @@ fn plan(
     domain_id: ApiProviderDomainId,
 ) -> Result<Plan, ApiError> {
     let functions = details.api_prov_funcs.iter().flatten();
+    for host in functions.clone().flat_map(hosts_of) {
+        if call
+            .core
+            .reserved_hosts
+            .iter()
+            .any(|reserved| reserved.eq_ignore_ascii_case(host))
+        {
+            return Err(Refusal::incorrect(
+                "/apiProvFuncs",
+                format!(
+                    "`{host}` is the CAPIF core function's own name: no AEF is certified for it"
+                ),
+            )
+            .into());
+        }
+    }
     let keys = functions
         .take(registration::FUNCTIONS_MAX.saturating_add(1))
         .map(|function| keys::judge(&function.reg_info.api_prov_pub_key))
@@ -234,6 +259,20 @@ fn plan(
         Some(error) => Err(error.into()),
         None => Ok(plan),
     }
+}
+
+/// The hosts that a function asks to be certified for, as far as they can be read.
+fn hosts_of(
+    function: &capif_spec::api_provider_management::ApiProviderFunctionDetails,
+) -> impl Iterator<Item = &str> {
+    function
+        .extra
+        .get(registration::HOSTS_MEMBER)
+        .and_then(|vendor| vendor.get("hosts"))
+        .and_then(|hosts| hosts.as_array())
+        .into_iter()
+        .flatten()
+        .filter_map(|host| host.as_str())
 }
 
 fn certify(core: &Core, call: &Call, plan: &Plan) -> Result<Vec<Certificate>, ApiError> {

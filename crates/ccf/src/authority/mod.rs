@@ -125,6 +125,33 @@ fn serial() -> Result<SerialNumber, NoRandomness> {
     Ok(SerialNumber::from_slice(&octets))
 }
 
+/// Reads a private key, unless others can read it too (P-46).
+pub(crate) fn read_key(
+    dir: &Path,
+    file: &str,
+) -> Result<zeroize::Zeroizing<String>, AuthorityError> {
+    use std::os::unix::fs::PermissionsExt;
+    let path = dir.join(file);
+    let failed = |source| AuthorityError::File {
+        file: path.display().to_string(),
+        source,
+    };
+    let mode = std::fs::metadata(&path)
+        .map_err(failed)?
+        .permissions()
+        .mode();
+    if mode & 0o077 != 0 {
+        return Err(AuthorityError::Material(format!(
+            "{} can be read by others (mode {:o}): make new keys, or `chmod 600` it if nobody did",
+            path.display(),
+            mode & 0o777
+        )));
+    }
+    std::fs::read_to_string(&path)
+        .map(zeroize::Zeroizing::new)
+        .map_err(failed)
+}
+
 /// The issuing authority at work.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -154,7 +181,7 @@ impl Authority {
             })
         };
         let issuing_pem = read(files::ISSUING)?;
-        let key = zeroize::Zeroizing::new(read(files::ISSUING_KEY)?);
+        let key = read_key(dir, files::ISSUING_KEY)?;
         let key = KeyPair::from_pem(&key)?;
         let (_, block) = x509_parser::pem::parse_x509_pem(issuing_pem.as_bytes())
             .map_err(|error| AuthorityError::Material(format!("{}: {error}", files::ISSUING)))?;

@@ -163,7 +163,7 @@ impl Issuers {
                 single_use: sha256(format!("{}\0{}", claims.iss, claims.jti).as_bytes()),
                 issuer: claims.iss,
                 expires: DateTime(expires),
-                reach: reach(claims.apis, issuer.apis.as_ref()),
+                reach: reach(claims.domain, claims.apis, issuer.apis.as_ref()),
                 registered: None,
             },
             name: claims.name,

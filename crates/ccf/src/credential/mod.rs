@@ -14,7 +14,7 @@ use capif_procedures::{
     refusal::Refusal,
     state::ApiReach,
 };
-use capif_spec::common::{DateTime, Redacted};
+use capif_spec::common::{ApiProviderDomainId, DateTime, Redacted};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -116,6 +116,9 @@ pub struct Claims {
     /// The APIs that it opens; all if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub apis: Option<BTreeSet<String>>,
+    /// The provider domain whose APIs it opens; all domains if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<ApiProviderDomainId>,
     /// The name of the provider domain that it admits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -186,11 +189,11 @@ impl Issuer {
     /// When signing fails.
     pub fn onboarding(
         &self,
-        apis: Option<BTreeSet<String>>,
+        reach: ApiReach,
         life_seconds: i64,
         now: &DateTime,
     ) -> Result<Redacted, IssueError> {
-        self.issue(Purpose::Onboarding, apis, None, life_seconds, now)
+        self.issue(Purpose::Onboarding, reach, None, life_seconds, now)
     }
 
     /// Signs a registration credential for a provider domain of this name.
@@ -204,13 +207,14 @@ impl Issuer {
         now: &DateTime,
     ) -> Result<Redacted, IssueError> {
         let name = Some(name.to_owned());
-        self.issue(Purpose::Registration, None, name, life_seconds, now)
+        let reach = ApiReach::default();
+        self.issue(Purpose::Registration, reach, name, life_seconds, now)
     }
 
     fn issue(
         &self,
         purpose: Purpose,
-        apis: Option<BTreeSet<String>>,
+        reach: ApiReach,
         name: Option<String>,
         life_seconds: i64,
         now: &DateTime,
@@ -223,7 +227,8 @@ impl Issuer {
             nbf: None,
             iat: Some(issued),
             jti: random::id("")?,
-            apis,
+            apis: reach.api_names,
+            domain: reach.domain,
             name,
         };
         Ok(self.key.sign(purpose.typ(), &claims)?)
@@ -239,15 +244,16 @@ fn audience(issuer: &str, purpose: Purpose) -> String {
 }
 
 /// What a credential reaches: what it says, within what its issuer may give.
-fn reach(claimed: Option<BTreeSet<String>>, bound: Option<&BTreeSet<String>>) -> ApiReach {
+fn reach(
+    domain: Option<ApiProviderDomainId>,
+    claimed: Option<BTreeSet<String>>,
+    bound: Option<&BTreeSet<String>>,
+) -> ApiReach {
     let api_names = match (claimed, bound) {
         (Some(claimed), Some(bound)) => Some(claimed.intersection(bound).cloned().collect()),
         (claimed, bound) => claimed.or_else(|| bound.cloned()),
     };
-    ApiReach {
-        domain: None,
-        api_names,
-    }
+    ApiReach { domain, api_names }
 }
 
 /// Whether a credential was used before.

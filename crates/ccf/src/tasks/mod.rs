@@ -6,7 +6,8 @@ mod notify;
 
 use std::sync::Arc;
 
-use capif_transport::{Anchors, Client, ClientLimits, ClientTls, Identity, TlsError};
+use capif_procedures::state::Role;
+use capif_transport::{Anchors, Client, ClientLimits, ClientTls, Expected, Identity, TlsError};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::core::Core;
@@ -24,13 +25,18 @@ pub(crate) fn start(
     identity: Identity,
     anchors: Anchors,
 ) -> Result<Tasks, TlsError> {
-    let client = Client::new(
+    let client = Client::expecting(
         ClientTls {
             anchors: Some(anchors),
             identity: Some(identity),
             clock: Arc::clone(&core.clock),
         },
         ClientLimits::default(),
+        // Only the functions of providers are certified to serve, and of these only AEFs.
+        Expected {
+            organizational_unit: Role::Aef.as_str(),
+            common_name: None,
+        },
     )?;
     let (stop, stopped) = watch::channel(false);
     let mut running = JoinSet::new();

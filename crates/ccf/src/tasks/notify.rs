@@ -5,7 +5,7 @@
 //! followed: where a notification goes was judged when the subscription was made.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -24,7 +24,14 @@ use tokio::{
 use crate::{core::Core, store};
 
 /// How many receivers are served at the same time.
-const RECEIVERS_MAX: usize = 256;
+const RECEIVERS_MAX: usize = 1024;
+
+/// How many of these may belong to one provider domain, or be one API invoker: whoever has many receivers that do not answer
+/// waits for them alone.
+const LANE_RECEIVERS_MAX: usize = 16;
+
+/// How many lanes are remembered before those that nobody uses are cleared.
+const LANES_MAX: usize = 10_000;
 
 /// How long a receiver may take to answer.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
@@ -45,6 +52,19 @@ struct Delivery {
     /// Subscriptions that are being served, by their prefix.
     served: Mutex<HashSet<String>>,
     receivers: Semaphore,
+    lanes: Mutex<HashMap<String, Arc<Semaphore>>>,
+}
+
+/// Marks a subscription as served for as long as it is.
+struct Served<'a> {
+    delivery: &'a Delivery,
+    prefix: &'a str,
+}
+
+impl Drop for Served<'_> {
+    fn drop(&mut self) {
+        self.delivery.served().remove(self.prefix);
+    }
 }
 
 /// Runs until stopped.
@@ -56,6 +76,7 @@ pub(super) async fn run(core: Arc<Core>, client: Client, mut stopped: watch::Rec
         stopped: stopped.clone(),
         served: Mutex::default(),
         receivers: Semaphore::new(RECEIVERS_MAX),
+        lanes: Mutex::default(),
     });
     let mut deliveries = JoinSet::new();
     loop {
@@ -86,6 +107,10 @@ impl Delivery {
         let mut stopped = self.stopped.clone();
         let mut pause = PAUSE_FIRST;
         let mut alarmed = false;
+        let served = Served {
+            delivery: &self,
+            prefix: &prefix,
+        };
         while !*stopped.borrow() {
             match self.next(&prefix, &mut alarmed).await {
                 Ok(true) => {
@@ -107,7 +132,7 @@ impl Delivery {
                 }
             }
         }
-        self.served().remove(&prefix);
+        drop(served);
         if self.core.view.read().next_notification(&prefix).is_some() {
             self.core.view.notifications().notify_one();
         }
@@ -162,6 +187,25 @@ impl Delivery {
             .map_err(|error| error.to_string())
     }
 
+    /// The lane of a subscriber: that of its provider domain, or its own.
+    fn lane(&self, subscriber: &str) -> Arc<Semaphore> {
+        let owner = {
+            let records = self.core.view.read();
+            records.function(subscriber).map_or_else(
+                || subscriber.to_owned(),
+                |held| held.record.domain_id.to_string(),
+            )
+        };
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        if lanes.len() >= LANES_MAX {
+            lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
+        }
+        let lane = lanes
+            .entry(owner)
+            .or_insert_with(|| Arc::new(Semaphore::new(LANE_RECEIVERS_MAX)));
+        Arc::clone(lane)
+    }
+
     async fn post(&self, destination: &str, notification: &Notification) -> Result<(), String> {
         let body =
             serde_json::to_vec(&notification.notification).map_err(|error| error.to_string())?;
@@ -169,6 +213,8 @@ impl Delivery {
             .header(header::CONTENT_TYPE, "application/json")
             .body(full(body))
             .map_err(|error| error.to_string())?;
+        let lane = self.lane(&notification.subscriber);
+        let _place = lane.acquire().await.map_err(|error| error.to_string())?;
         let _receiver = self
             .receivers
             .acquire()

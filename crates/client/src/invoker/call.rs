@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use capif_spec::{
     common::ProblemDetails,
+    publish_service::ServiceApiDescription,
     security::{AccessTokenRsp, Scope},
 };
 use capif_transport::{Body, ClientError, collect, full};
@@ -123,17 +124,54 @@ impl Invoker {
 
     /// Where an API is called: as remembered, else by discovery.
     pub(super) async fn route(&self, api_name: &str, path: &str) -> Result<Route, Error> {
-        let find = |apis: &[_]| discovery::route(apis, api_name, path);
+        let find = |apis: &[ServiceApiDescription]| {
+            let meant = self.meant(apis, api_name)?;
+            Ok::<_, Error>(discovery::route(&meant, api_name, path))
+        };
         let remembered = self.known_apis().contains_key(api_name);
-        let mut route = find(&self.apis_named(api_name).await?);
+        let mut route = find(&self.apis_named(api_name).await?)?;
         if route.is_none() && remembered {
             // What was remembered is no use; what is there now may be.
             self.forget_api(api_name);
-            route = find(&self.apis_named(api_name).await?);
+            route = find(&self.apis_named(api_name).await?)?;
         }
         route.ok_or_else(|| Error::NoSuchApi {
             name: api_name.to_owned(),
         })
+    }
+}
+
+impl Invoker {
+    /// The APIs of a name that this invoker means. Providers choose names themselves, so a name alone may not lead to another
+    /// provider than before: of several, the one at an AEF that was negotiated with counts.
+    fn meant(
+        &self,
+        apis: &[ServiceApiDescription],
+        api_name: &str,
+    ) -> Result<Vec<ServiceApiDescription>, Error> {
+        let named: Vec<&ServiceApiDescription> =
+            apis.iter().filter(|api| api.api_name == api_name).collect();
+        if named.len() <= 1 {
+            return Ok(named.into_iter().cloned().collect());
+        }
+        let negotiated = self.security_context().map(|context| context.security_info);
+        let negotiated = negotiated.unwrap_or_default();
+        let is_known = |api: &&ServiceApiDescription| {
+            let mut profiles = api.aef_profiles.iter().flatten();
+            profiles.any(|profile| {
+                negotiated.iter().any(|entry| {
+                    entry.aef_id.as_ref() == Some(&profile.aef_id)
+                        && (entry.api_id.is_none() || entry.api_id == api.api_id)
+                })
+            })
+        };
+        let known: Vec<&ServiceApiDescription> = named.into_iter().filter(is_known).collect();
+        match known.as_slice() {
+            [one] => Ok(vec![(*one).clone()]),
+            _ => Err(Error::AmbiguousApi {
+                name: api_name.to_owned(),
+            }),
+        }
     }
 }
 

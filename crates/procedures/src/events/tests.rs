@@ -263,7 +263,9 @@ fn an_invoker_hears_of_apis_within_its_reach() {
     let aef = function("AEF", Role::Aef, 1);
     let wanted = wire(json!({ "events": events, "notificationDestination": DESTINATION }));
     let (_, held) = subscribe(Subscriber::Function(&aef), wanted, "SUB".into(), 0).unwrap();
-    assert!(hears(&held, of_api(CapifEvent::ServiceApiUpdate, &abroad)));
+    // TS 23.222 AR-4.3.3-c: of another provider's APIs a function hears nothing.
+    assert!(hears(&held, of_api(CapifEvent::ServiceApiUpdate, &weather)));
+    assert!(!hears(&held, of_api(CapifEvent::ServiceApiUpdate, &abroad)));
 }
 
 /// TS 29.222 clause 5.4.2.2: the CCF checks the right to each event. One that the standard does not name is nobody's.

@@ -46,7 +46,7 @@ fn apis() -> Vec<ServiceApi> {
     vec![
         api("API1", "weather", &profiles),
         of_apf2,
-        elsewhere(api("API9", "weather", &profiles), "APF9", "DOM9"),
+        elsewhere(api("API9", "sea", &profiles), "APF9", "DOM9"),
     ]
 }
 
@@ -70,10 +70,7 @@ fn a_function_that_is_left_out_takes_its_own_along() {
 
     assert_eq!(world.ids(Kind::ProviderFunction), ["AEF", "AMF", "APF2"]);
     assert_eq!(world.ids(Kind::ServiceApi), ["API2", "API9"]);
-    assert_eq!(
-        world.ids(Kind::ServiceApiName),
-        ["DOM/traffic", "DOM9/weather"]
-    );
+    assert_eq!(world.ids(Kind::ServiceApiName), ["DOM/traffic", "DOM9/sea"]);
     assert_eq!(
         world.ids(Kind::Subscription),
         ["AEF/SUB", "AEF9/SUB", "AMF/SUB", "APF2/SUB", "INV/SUB"]
@@ -103,7 +100,7 @@ fn a_domain_goes_whole() {
         assert_eq!(world.ids(Kind::ProviderDomain), [] as [&str; 0]);
         assert_eq!(world.ids(Kind::ProviderFunction), [] as [&str; 0]);
         assert_eq!(world.ids(Kind::ServiceApi), ["API9"]);
-        assert_eq!(world.ids(Kind::ServiceApiName), ["DOM9/weather"]);
+        assert_eq!(world.ids(Kind::ServiceApiName), ["DOM9/sea"]);
         assert_eq!(world.ids(Kind::Subscription), ["AEF9/SUB", "INV/SUB"]);
         // One from before, and one for each of the two APIs.
         assert_eq!(
