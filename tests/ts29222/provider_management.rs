@@ -588,3 +588,41 @@ async fn an_amf_replaces_its_own_key() {
     assert_eq!(answer.json()["apiProvDomInfo"], "renewed");
     assert_eq!(answer.json()["apiProvFuncs"].as_array().unwrap().len(), 3);
 }
+
+/// P-08: a PATCH of one member at the same moment as one of another loses neither.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn patches_at_the_same_moment_both_count() {
+    let world = World::start().await;
+    for round in 0..10 {
+        let domain = world.domain(&format!("acme-{round}")).await;
+        let mut functions = domain.details["apiProvFuncs"].as_array().unwrap().clone();
+        functions.push(people::function("AEF", &keys::request(&keys::p256())));
+        let more = json!({ "apiProvFuncs": functions });
+        let note = json!({ "apiProvDomInfo": "a note" });
+        let path = domain.path();
+        // Each on a connection of its own, and the quicker one several times.
+        let callers: Vec<_> = (0..4)
+            .map(|_| world.with_certificate(&domain.amf.pems))
+            .collect();
+        for caller in &callers {
+            caller
+                .json(Method::GET, "/.well-known/jwks.json", None)
+                .await;
+        }
+        let answers = tokio::join!(
+            callers[0].json(Method::PATCH, &path, Some(&more)),
+            callers[1].json(Method::PATCH, &path, Some(&note)),
+            callers[2].json(Method::PATCH, &path, Some(&note)),
+            callers[3].json(Method::PATCH, &path, Some(&note)),
+        );
+        for answer in [&answers.0, &answers.1, &answers.2, &answers.3] {
+            assert_eq!(answer.status, StatusCode::OK, "{}", answer.json());
+        }
+        let rows = world.list("providers").await;
+        let row = rows
+            .iter()
+            .find(|row| row["apiProvDomId"] == domain.id.as_str());
+        let held = row.unwrap()["functions"].as_array().unwrap().len();
+        assert_eq!(held, 4, "round {round}: the new function was lost");
+    }
+}

@@ -8,8 +8,8 @@ use std::{
 
 use capif_ccf::{ccf::Ccf, config::IssuerSection, init};
 use capif_transport::{
-    Acceptor, Body, ClientCertificates, Clock, Connection, Handler, Identity, Limits, Server,
-    ServerTls, empty, full,
+    Acceptor, Body, ClientCertificates, Connection, Handler, Identity, Limits, Server, ServerTls,
+    empty, full,
 };
 use http::{Method, Request, Response, StatusCode};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -227,13 +227,13 @@ async fn an_outside_issuer_reaches_no_further_than_allowed() {
 #[tokio::test]
 async fn an_unusable_jwks_file_keeps_the_core_function_from_starting() {
     let secret = json!({ "keys": [{ "kty": "oct", "k": "AAAA", "kid": "e" }] });
+    let world = World::start().await;
     for content in [
         None,
         Some("{".to_owned()),
         Some("{\"keys\":[]}".to_owned()),
         Some(secret.to_string()),
     ] {
-        let world = World::start().await;
         let folder = tempfile::tempdir().unwrap();
         init::init(&folder.path().join("ccf"), world.clock.as_ref()).unwrap();
         let file = folder.path().join("issuer.jwks.json");
@@ -437,5 +437,4 @@ async fn keys_from_an_address_of_another_authority_are_not_believed() {
     );
     assert_eq!(publisher.given(), 0);
     nothing_left(&world).await;
-    assert!(world.clock.now() > time::OffsetDateTime::UNIX_EPOCH);
 }

@@ -79,7 +79,7 @@ pub(crate) fn create(call: Call) -> Answer {
 pub(crate) fn replace(call: Call) -> Answer {
     Box::pin(async move {
         let details: ApiProviderEnrolmentDetails = call.checked()?;
-        update(&call, details).await
+        update(&call, |_, _| Ok(details.clone())).await
     })
 }
 
@@ -87,23 +87,25 @@ pub(crate) fn replace(call: Call) -> Answer {
 pub(crate) fn modify(call: Call) -> Answer {
     Box::pin(async move {
         let patch: ApiProviderEnrolmentDetailsPatch = call.checked()?;
-        let (domain, functions) = own_domain(&call)?;
-        let details = ApiProviderEnrolmentDetails {
-            api_prov_dom_id: None,
-            reg_sec: Redacted::from(String::new()),
-            api_prov_funcs: Some(match patch.api_prov_funcs {
-                Some(functions) => functions,
-                None => functions.iter().map(details_of).collect::<Result<_, _>>()?,
-            }),
-            api_prov_dom_info: patch
-                .api_prov_dom_info
-                .or(domain.record.information.clone()),
-            supp_feat: Some(domain.record.features.clone()),
-            fail_reason: None,
-            api_prov_name: None,
-            extra: Default::default(),
-        };
-        update(&call, details).await
+        update(&call, |domain, functions| {
+            Ok(ApiProviderEnrolmentDetails {
+                api_prov_dom_id: None,
+                reg_sec: Redacted::from(String::new()),
+                api_prov_funcs: Some(match &patch.api_prov_funcs {
+                    Some(functions) => functions.clone(),
+                    None => functions.iter().map(details_of).collect::<Result<_, _>>()?,
+                }),
+                api_prov_dom_info: patch
+                    .api_prov_dom_info
+                    .clone()
+                    .or(domain.information.clone()),
+                supp_feat: Some(domain.features.clone()),
+                fail_reason: None,
+                api_prov_name: None,
+                extra: Default::default(),
+            })
+        })
+        .await
     })
 }
 
@@ -147,9 +149,13 @@ pub(crate) async fn remove(
     Ok(())
 }
 
+/// Decides on what the request makes of the domain as it is, and decides anew when the domain moved meanwhile.
 async fn update(
     call: &Call,
-    details: ApiProviderEnrolmentDetails,
+    details: impl Fn(
+        &ProviderDomain,
+        &[ProviderFunction],
+    ) -> Result<ApiProviderEnrolmentDetails, Refusal>,
 ) -> Result<http::Response<capif_transport::Body>, ApiError> {
     let core = &call.core;
     let mut attempts = 0;
@@ -157,7 +163,8 @@ async fn update(
         let (domain, functions) = own_domain(call)?;
         let id = domain.record.id.clone();
         let before = Before::Domain(&domain, &functions);
-        let plan = plan(call, details.clone(), before, id)?;
+        let details = details(&domain.record, &functions)?;
+        let plan = plan(call, details, before, id)?;
         let certificates = certify(core, call, &plan)?;
         let (changes, answer) = {
             let records = core.view.read();
