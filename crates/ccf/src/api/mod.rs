@@ -253,9 +253,7 @@ impl Api {
             .await
             .map_err(|_| ApiError::Internal("the operation ended early"))?
     }
-}
 
-impl Api {
     /// Reads the body of an operation that takes one, within bounds.
     async fn read(&self, operation: &Operation, body: Body) -> Result<Bytes, ApiError> {
         if operation.body == BodyKind::None {
