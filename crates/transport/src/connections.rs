@@ -12,6 +12,7 @@ use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
 use crate::peer::Peer;
+use crate::session::Session;
 
 /// One connection of a client, from the end of its handshake on.
 pub struct Connection {
@@ -25,6 +26,7 @@ pub struct Connection {
     waker: AtomicWaker,
     activity: Activity,
     claim: OnceLock<String>,
+    session: Option<Box<Session>>,
 }
 
 /// How far a connection is on its way out; never goes back.
@@ -41,7 +43,12 @@ pub(crate) enum Stage {
 }
 
 impl Connection {
-    pub(crate) fn new(id: u64, peer: Peer, remote: SocketAddr) -> Self {
+    pub(crate) fn new(
+        id: u64,
+        peer: Peer,
+        remote: SocketAddr,
+        session: Option<Box<Session>>,
+    ) -> Self {
         Self {
             id,
             peer,
@@ -50,7 +57,13 @@ impl Connection {
             waker: AtomicWaker::new(),
             activity: Activity::new(),
             claim: OnceLock::new(),
+            session,
         }
+    }
+
+    /// The facts of the TLS session, if the listener keeps them; never of a session that was proved by a key.
+    pub fn session(&self) -> Option<&Session> {
+        self.session.as_deref()
     }
 
     /// Claims the connection for somebody whom the handler recognised by other means than the certificate. The first claim
@@ -251,7 +264,7 @@ impl Connections {
     /// A handshake that is under way is no connection yet: whoever takes a right away checks it at each request too.
     pub fn close(&self, which: impl Fn(&Connection) -> bool, closing: Closing) -> usize {
         // Collected first, so that `which` may look at other connections.
-        let live: Vec<_> = self.lock().values().map(Arc::clone).collect();
+        let live = self.live();
         let mut closed = 0;
         for connection in live.iter().filter(|connection| which(connection)) {
             match closing {
@@ -261,6 +274,11 @@ impl Connections {
             closed += 1;
         }
         closed
+    }
+
+    /// The live connections at this moment.
+    pub fn live(&self) -> Vec<Arc<Connection>> {
+        self.lock().values().map(Arc::clone).collect()
     }
 
     /// How many connections live.
@@ -273,9 +291,14 @@ impl Connections {
         self.len() == 0
     }
 
-    pub(crate) fn add(self: &Arc<Self>, peer: Peer, remote: SocketAddr) -> Membership {
+    pub(crate) fn add(
+        self: &Arc<Self>,
+        peer: Peer,
+        remote: SocketAddr,
+        session: Option<Box<Session>>,
+    ) -> Membership {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-        let connection = Arc::new(Connection::new(id, peer, remote));
+        let connection = Arc::new(Connection::new(id, peer, remote, session));
         self.lock().insert(id, Arc::clone(&connection));
         Membership {
             connection,

@@ -16,10 +16,13 @@ use rustls_pki_types::CertificateDer;
 
 use crate::body::{Body, boxed, empty};
 use crate::clock::SharedClock;
-use crate::dial::{Dialer, Route};
+use crate::dial::{AddressGuard, CertificateTls, Dialer, Route};
 use crate::identity::{Anchors, Identity, TlsError};
 use crate::peer::PeerCertificate;
 use crate::profile;
+use crate::psk;
+use crate::psk::{PskConnector, PskCredential};
+use crate::session::SessionLabels;
 
 const HEADER_BYTES_MAX: u32 = 32 * 1024;
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
@@ -34,6 +37,11 @@ pub struct ClientTls {
     pub identity: Option<Identity>,
     /// Judges the validity of server certificates.
     pub clock: SharedClock,
+    /// Whether every answer carries the facts of the session that it came over, and under which labels they are exported:
+    /// an `Arc<Session>` among the extensions of the response.
+    pub session: Option<SessionLabels>,
+    /// Whether nothing newer than TLS 1.2 is offered, in a way that makes the server assign a session id.
+    pub tls12_only: bool,
 }
 
 /// Who a server must be besides holding a certificate for its host.
@@ -114,7 +122,7 @@ pub struct Client {
 impl Client {
     /// A client with its own pool.
     pub fn new(tls: ClientTls, limits: ClientLimits) -> Result<Self, TlsError> {
-        Self::build(tls, limits, None)
+        Self::build(tls, limits, None, None)
     }
 
     /// A client with its own pool that speaks over TLS to nobody but the server expected.
@@ -123,25 +131,53 @@ impl Client {
         limits: ClientLimits,
         expected: Expected,
     ) -> Result<Self, TlsError> {
-        Self::build(tls, limits, Some(Arc::new(expected)))
+        Self::build(tls, limits, Some(Arc::new(expected)), None)
+    }
+
+    /// A client with its own pool for destinations that others chose: over TLS alone, to those addresses alone that the guard lets
+    /// through.
+    pub fn guarded(
+        tls: ClientTls,
+        limits: ClientLimits,
+        guard: AddressGuard,
+    ) -> Result<Self, TlsError> {
+        let limits = ClientLimits {
+            plain: false,
+            ..limits
+        };
+        Self::build(tls, limits, None, Some(guard))
+    }
+
+    /// A client with its own pool that proves itself by a key, and speaks to nobody who cannot prove the same.
+    ///
+    /// https alone; no certificate is shown or accepted.
+    pub fn psk(credential: PskCredential, limits: ClientLimits) -> Result<Self, TlsError> {
+        let route = Route::Psk(Arc::new(PskConnector::new(credential)?));
+        Ok(Self::over(route, &limits))
     }
 
     fn build(
         tls: ClientTls,
         limits: ClientLimits,
         expected: Option<Arc<Expected>>,
+        guard: Option<AddressGuard>,
     ) -> Result<Self, TlsError> {
-        let config = match &tls.anchors {
+        let certificates = match &tls.anchors {
             None => None,
-            Some(anchors) => Some(Arc::new(profile::client_config(
-                anchors,
-                tls.identity.as_ref(),
-                &tls.clock,
-            )?)),
+            Some(anchors) => Some(CertificateTls {
+                config: Arc::new(profile::client_config(
+                    anchors,
+                    tls.identity.as_ref(),
+                    &tls.clock,
+                    tls.tls12_only,
+                )?),
+                expected,
+                session: tls.session,
+                guard,
+            }),
         };
         let route = Route::Host {
-            tls: config,
-            expected,
+            tls: certificates,
             plain: limits.plain,
         };
         Ok(Self::over(route, &limits))
@@ -153,7 +189,7 @@ impl Client {
     }
 
     fn over(route: Route, limits: &ClientLimits) -> Self {
-        let http2 = matches!(route, Route::Host { tls: Some(_), .. });
+        let http2 = matches!(route, Route::Host { tls: Some(_), .. } | Route::Psk(_));
         let dialer = Dialer {
             route,
             timeout: limits.connect,
@@ -252,7 +288,7 @@ pub enum ClientError {
     /// No connection took the request: nothing of it was carried out.
     #[error("cannot connect")]
     Connect(#[source] io::Error),
-    /// One end refused the other's certificate, or they agree on no protocol.
+    /// One end refused the other's certificate or key, or they agree on no protocol.
     #[error("the TLS handshake failed: {0}")]
     Tls(String),
     /// The connection or the header of the answer took too long.
@@ -320,7 +356,8 @@ fn tls_reason(error: &(dyn Error + 'static)) -> Option<String> {
         Some(ClientError::Tls(reason)) => Some(reason.clone()),
         _ => source
             .downcast_ref::<rustls::Error>()
-            .map(rustls::Error::to_string),
+            .map(rustls::Error::to_string)
+            .or_else(|| source.downcast_ref().and_then(psk::reason)),
     })
 }
 

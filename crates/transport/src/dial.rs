@@ -22,7 +22,12 @@ use tokio_rustls::client::TlsStream;
 
 use crate::connector::{ClientError, Expected};
 use crate::profile::ALPN_HTTP2;
+use crate::psk::PskConnector;
+use crate::session::{Capture, Session, SessionLabels, Tap};
 use crate::unix;
+
+/// Says which addresses may be dialled: asked about the very address, after names were looked up and before each connection.
+pub type AddressGuard = Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>;
 
 /// Opens connections for the pool.
 #[derive(Clone)]
@@ -35,11 +40,11 @@ pub(crate) struct Dialer {
 pub(crate) enum Route {
     /// By the host of the address.
     Host {
-        tls: Option<Arc<ClientConfig>>,
-        /// Who alone may be at the other end of TLS.
-        expected: Option<Arc<Expected>>,
+        tls: Option<CertificateTls>,
         plain: bool,
     },
+    /// By the host of the address, to servers that hold the same key.
+    Psk(Arc<PskConnector>),
     /// To this socket, whatever the address says.
     Unix(Arc<PathBuf>),
 }
@@ -47,45 +52,96 @@ pub(crate) enum Route {
 impl Dialer {
     async fn dial(self, uri: Uri) -> Result<Link, ClientError> {
         let until = Instant::now() + self.timeout;
-        let open = async {
-            match &self.route {
-                Route::Unix(path) => unix::connect(path)
-                    .await
-                    .map(Link::new)
-                    .map_err(ClientError::Connect),
-                Route::Host {
-                    tls,
-                    expected,
-                    plain,
-                } => match (uri.scheme(), tls) {
-                    (Some(scheme), Some(tls)) if *scheme == Scheme::HTTPS => {
-                        let (host, port) = endpoint(&uri, 443)?;
-                        let tcp = tcp(host, port, until).await?;
-                        let stream = handshake(Arc::clone(tls), host, tcp).await?;
-                        if let Some(expected) = expected {
-                            expected.check(stream.get_ref().1.peer_certificates())?;
-                        }
-                        let http2 = stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
-                        Ok(Link {
-                            http2,
-                            ..Link::new(stream)
-                        })
-                    }
-                    (Some(scheme), _) if *scheme == Scheme::HTTP && *plain => {
-                        let (host, port) = endpoint(&uri, 80)?;
-                        tcp(host, port, until).await.map(Link::new)
-                    }
-                    (Some(scheme), None) if *scheme == Scheme::HTTPS => {
-                        Err(ClientError::Request("no trust anchors for https"))
-                    }
-                    _ => Err(ClientError::Request("this scheme is not allowed here")),
-                },
-            }
-        };
-        match tokio::time::timeout_at(until, open).await {
+        match tokio::time::timeout_at(until, self.route.open(&uri, until)).await {
             Ok(result) => result,
             Err(_) => Err(ClientError::TimedOut),
         }
+    }
+}
+
+impl Route {
+    async fn open(&self, uri: &Uri, until: Instant) -> Result<Link, ClientError> {
+        let https = uri.scheme() == Some(&Scheme::HTTPS);
+        match self {
+            Self::Unix(path) => unix::connect(path)
+                .await
+                .map(Link::new)
+                .map_err(ClientError::Connect),
+            Self::Psk(connector) if https => {
+                let (host, port) = endpoint(uri, 443)?;
+                let tcp = tcp(host, port, until).await?;
+                let (stream, http2) = connector.connect(host, tcp).await?;
+                Ok(Link {
+                    http2,
+                    ..Link::new(stream)
+                })
+            }
+            Self::Host { tls: Some(tls), .. } if https => {
+                let (host, port) = endpoint(uri, 443)?;
+                let tcp = tcp_within(host, port, until, tls.guard.as_ref()).await?;
+                tls.open(host, tcp).await
+            }
+            Self::Host { .. } if https => Err(ClientError::Request("no trust anchors for https")),
+            Self::Host { plain: true, .. } if uri.scheme() == Some(&Scheme::HTTP) => {
+                let (host, port) = endpoint(uri, 80)?;
+                tcp(host, port, until).await.map(Link::new)
+            }
+            Self::Host { .. } | Self::Psk(_) => {
+                Err(ClientError::Request("this scheme is not allowed here"))
+            }
+        }
+    }
+}
+
+/// TLS with certificates.
+#[derive(Clone)]
+pub(crate) struct CertificateTls {
+    pub(crate) config: Arc<ClientConfig>,
+    /// Who alone may be at the other end.
+    pub(crate) expected: Option<Arc<Expected>>,
+    /// Whether the facts of each session are kept.
+    pub(crate) session: Option<SessionLabels>,
+    /// Which addresses alone are dialled.
+    pub(crate) guard: Option<AddressGuard>,
+}
+
+impl CertificateTls {
+    async fn open(&self, host: &str, tcp: TcpStream) -> Result<Link, ClientError> {
+        let Some(labels) = self.session else {
+            let stream = handshake(Arc::clone(&self.config), host, tcp).await?;
+            return self.link(stream, None);
+        };
+        // The literal facts can be heard only through a configuration that serves this one handshake.
+        let capture = Arc::<Capture>::default();
+        let mut own = ClientConfig::clone(&self.config);
+        own.key_log = Arc::clone(&capture) as _;
+        let stream = handshake(Arc::new(own), host, Tap::new(tcp)).await?;
+        let (tap, tls) = stream.get_ref();
+        if let Some(id) = tap.session_id() {
+            capture.session_id(id.to_vec());
+        }
+        let session = Session::of(tls, labels, Some(&capture))
+            .map_err(|error| ClientError::Tls(error.to_string()))?;
+        self.link(stream, Some(Arc::new(session)))
+    }
+
+    fn link<I>(
+        &self,
+        stream: TlsStream<I>,
+        session: Option<Arc<Session>>,
+    ) -> Result<Link, ClientError>
+    where
+        I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (_, tls) = stream.get_ref();
+        if let Some(expected) = &self.expected {
+            expected.check(tls.peer_certificates())?;
+        }
+        Ok(Link {
+            http2: tls.alpn_protocol() == Some(ALPN_HTTP2),
+            session,
+            ..Link::new(stream)
+        })
     }
 }
 
@@ -122,10 +178,29 @@ pub(crate) fn without_brackets(host: &str) -> &str {
 
 /// Tries the addresses of a host one after the other; each gets an equal share of the time that is left.
 pub(crate) async fn tcp(host: &str, port: u16, until: Instant) -> Result<TcpStream, ClientError> {
-    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port))
+    tcp_within(host, port, until, None).await
+}
+
+/// The same, to those addresses alone that a guard lets through.
+async fn tcp_within(
+    host: &str,
+    port: u16,
+    until: Instant,
+    guard: Option<&AddressGuard>,
+) -> Result<TcpStream, ClientError> {
+    let mut addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port))
         .await
         .map_err(ClientError::Connect)?
         .collect();
+    let found = addresses.len();
+    if let Some(guard) = guard {
+        addresses.retain(|address| guard(*address));
+    }
+    if addresses.len() < found && addresses.is_empty() {
+        return Err(ClientError::Request(
+            "no address of this host may be dialled",
+        ));
+    }
     let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
     let mut last = ClientError::Connect(io::Error::new(
         io::ErrorKind::NotFound,
@@ -146,15 +221,18 @@ pub(crate) async fn tcp(host: &str, port: u16, until: Instant) -> Result<TcpStre
     Err(last)
 }
 
-pub(crate) async fn handshake(
+pub(crate) async fn handshake<I>(
     config: Arc<ClientConfig>,
     host: &str,
-    tcp: TcpStream,
-) -> Result<TlsStream<TcpStream>, ClientError> {
+    stream: I,
+) -> Result<TlsStream<I>, ClientError>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| ClientError::Request("the host is neither a name nor an address"))?;
     TlsConnector::from(config)
-        .connect(name, tcp)
+        .connect(name, stream)
         .await
         .map_err(ClientError::from_handshake)
 }
@@ -166,6 +244,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 pub(crate) struct Link {
     stream: Box<dyn Stream>,
     http2: bool,
+    session: Option<Arc<Session>>,
 }
 
 impl Link {
@@ -173,17 +252,21 @@ impl Link {
         Self {
             stream: Box::new(stream),
             http2: false,
+            session: None,
         }
     }
 }
 
 impl Connection for Link {
     fn connected(&self) -> Connected {
+        let mut connected = Connected::new();
         if self.http2 {
-            Connected::new().negotiated_h2()
-        } else {
-            Connected::new()
+            connected = connected.negotiated_h2();
         }
+        if let Some(session) = &self.session {
+            connected = connected.extra(Arc::clone(session));
+        }
+        connected
     }
 }
 

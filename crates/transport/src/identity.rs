@@ -162,6 +162,9 @@ pub enum TlsError {
     /// The text holds no certificate.
     #[error("no certificate found")]
     NoCertificate,
+    /// The name of a key is empty, too long, or contains a NUL.
+    #[error("the identity of a pre-shared key must have 1 to 256 octets and no NUL")]
+    PskIdentity,
     /// The TLS library refused the configuration.
     #[error("the TLS configuration was refused: {0}")]
     Configuration(String),

@@ -2,10 +2,12 @@
 //!
 //! Nothing here knows an API or a rule of CAPIF. A [`Server`] hands every request to a [`Handler`] together with what
 //! the handshake proved about the caller ([`Peer`]); a [`Client`] sends requests and believes only its [`Anchors`].
-//! This is the only crate that names a TLS library.
+//! This is the only crate that names a TLS library: one serves certificates, another one keys that both ends hold
+//! ([`PskTls`]), and one look at the client's hello decides which of them goes on.
 //!
 //! What is deliberately absent: session tickets, resumption, early data, renegotiation, compression, upgrades inside
-//! HTTP/1.1, redirects, and any state of the whole process. Each configuration names its own provider and its [`Clock`].
+//! HTTP/1.1, redirects, and any state of the whole process (but what OpenSSL keeps for itself). Each configuration names
+//! its own provider and its [`Clock`].
 
 mod clock;
 pub use clock::{Clock, ManualClock, SharedClock, SystemClock};
@@ -13,8 +15,14 @@ pub use clock::{Clock, ManualClock, SharedClock, SystemClock};
 mod identity;
 pub use identity::{Anchors, Identity, TlsError};
 
+mod psk;
+pub use psk::{Psk, PskCredential, PskKeys, PskTls, PskVersion, UnknownPskVersion};
+
+mod session;
+pub use session::{Session, SessionLabels, Tls12Facts, TlsVersion};
+
 mod peer;
-pub use peer::{Fingerprint, Peer, PeerCertificate};
+pub use peer::{Fingerprint, Peer, PeerCertificate, PskIdentity};
 
 mod profile;
 
@@ -31,6 +39,9 @@ mod server;
 pub use server::{Handler, Limits, Server, listen};
 
 mod exchange;
+mod hello;
+mod records;
+mod replay;
 mod serving;
 mod unix;
 mod watched;
@@ -39,6 +50,7 @@ mod connector;
 pub use connector::{Client, ClientError, ClientLimits, ClientTls, Expected};
 
 mod dial;
+pub use dial::AddressGuard;
 
 mod anchor;
 pub use anchor::anchor_by_fingerprint;

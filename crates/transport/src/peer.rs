@@ -8,6 +8,8 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::{AttributeTypeAndValue, X509Version};
 
+use crate::psk::PskVersion;
+
 /// Longest name that is taken from a certificate.
 const NAME_BYTES_MAX: usize = 256;
 
@@ -18,16 +20,35 @@ pub enum Peer {
     Anonymous,
     /// The holder of the private key of this certificate, which chains to the acceptor's anchors.
     Certificate(Arc<PeerCertificate>),
+    /// The holder of a key that the acceptor knows too.
+    Psk(Arc<PskIdentity>),
 }
 
 impl Peer {
     /// The certificate, if one was shown.
     pub fn certificate(&self) -> Option<&PeerCertificate> {
         match self {
-            Self::Anonymous => None,
+            Self::Anonymous | Self::Psk(_) => None,
             Self::Certificate(certificate) => Some(certificate),
         }
     }
+
+    /// The identity of the key, if one was proved.
+    pub fn psk(&self) -> Option<&PskIdentity> {
+        match self {
+            Self::Anonymous | Self::Certificate(_) => None,
+            Self::Psk(identity) => Some(identity),
+        }
+    }
+}
+
+/// By which key a caller was recognised.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PskIdentity {
+    /// The name of the key, as the caller sent it and the listener's keys know it.
+    pub identity: String,
+    /// The version of TLS in which it was used.
+    pub version: PskVersion,
 }
 
 /// The facts of a verified client certificate.

@@ -33,6 +33,7 @@ pub(crate) const ALPN_HTTP2: &[u8] = b"h2";
 const ALPN_HTTP1: &[u8] = b"http/1.1";
 
 static VERSIONS: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
+static VERSIONS_12_ONLY: &[&SupportedProtocolVersion] = &[&TLS12];
 
 /// Suites, groups and signatures; never installed for the whole process.
 ///
@@ -103,8 +104,14 @@ pub(crate) fn client_config(
     anchors: &Anchors,
     identity: Option<&Identity>,
     clock: &SharedClock,
+    tls12_only: bool,
 ) -> Result<ClientConfig, TlsError> {
     let provider = provider();
+    let versions = if tls12_only {
+        VERSIONS_12_ONLY
+    } else {
+        VERSIONS
+    };
     let verifier = rustls::client::WebPkiServerVerifier::builder_with_provider(
         anchors.store()?,
         Arc::clone(&provider),
@@ -113,7 +120,7 @@ pub(crate) fn client_config(
     .map_err(refused)?;
     let builder =
         ClientConfig::builder_with_details(provider, Arc::new(TlsTime(Arc::clone(clock))))
-            .with_protocol_versions(VERSIONS)
+            .with_protocol_versions(versions)
             .map_err(refused)?
             .with_webpki_verifier(verifier);
     Ok(finish(match identity {

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 
-use crate::acceptor::{Accepted, Acceptor};
+use crate::acceptor::{Accepted, Acceptor, Secured};
 use crate::body::Body;
 use crate::connections::{Closing, Connection, Connections};
 use crate::peer::Peer;
@@ -336,7 +336,8 @@ async fn serve<H: Handler>(shared: &Shared<H>, arrival: Arrival) {
     match arrival {
         Arrival::Tls(stream, remote, acceptor) => {
             let mut stopped = shared.stopped.clone();
-            let handshake = tokio::time::timeout(shared.limits.handshake, acceptor.accept(stream));
+            let handshake = acceptor.accept(stream, remote.ip());
+            let handshake = tokio::time::timeout(shared.limits.handshake, handshake);
             let outcome = tokio::select! {
                 outcome = handshake => outcome,
                 () = stopped.reached(Stop::Everything) => return,
@@ -350,15 +351,27 @@ async fn serve<H: Handler>(shared: &Shared<H>, arrival: Arrival) {
             let Accepted {
                 stream,
                 peer,
+                session,
                 http2,
             } = accepted;
-            Box::pin(shared.serve(stream, peer, remote, http2)).await;
+            match stream {
+                Secured::Certificate(stream) => {
+                    Box::pin(shared.serve(stream, peer, session, remote, http2)).await;
+                }
+                Secured::Psk(stream) => {
+                    Box::pin(shared.serve(stream, peer, session, remote, http2)).await;
+                }
+            }
         }
         Arrival::Plain(stream, remote) => {
-            shared.serve(stream, Peer::Anonymous, remote, false).await;
+            shared
+                .serve(stream, Peer::Anonymous, None, remote, false)
+                .await;
         }
         Arrival::Unix(stream) => {
-            shared.serve(stream, Peer::Anonymous, NOWHERE, false).await;
+            shared
+                .serve(stream, Peer::Anonymous, None, NOWHERE, false)
+                .await;
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::connections::{Connection, Connections, Stage};
 use crate::exchange::Exchanges;
 use crate::peer::Peer;
 use crate::server::{Handler, Limits, Stop, Stopped};
+use crate::session::Session;
 use crate::watched::Watched;
 
 /// Longest time from the last answer to the end of a connection that was told to end.
@@ -47,11 +48,17 @@ pub(crate) struct Shared<H> {
 
 impl<H: Handler> Shared<H> {
     /// Serves until either end closes or a limit is passed.
-    pub(crate) async fn serve<I>(&self, io: I, peer: Peer, remote: SocketAddr, http2: bool)
-    where
+    pub(crate) async fn serve<I>(
+        &self,
+        io: I,
+        peer: Peer,
+        session: Option<Box<Session>>,
+        remote: SocketAddr,
+        http2: bool,
+    ) where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let member = self.connections.add(peer, remote);
+        let member = self.connections.add(peer, remote, session);
         let connection = &member.connection;
         // Looked at after the connection is listed, so that it is told to end here or through the list.
         match self.stopped.now() {

@@ -15,6 +15,8 @@ fn plain_client(limits: ClientLimits) -> Client {
         anchors: None,
         identity: None,
         clock: clock(),
+        session: None,
+        tls12_only: false,
     };
     Client::new(tls, limits).unwrap()
 }
@@ -96,6 +98,8 @@ async fn answers_and_handshakes_have_a_deadline() {
         anchors: Some(site.authority.anchors()),
         identity: None,
         clock: site.clock.clone(),
+        session: None,
+        tls12_only: false,
     };
     let limits = ClientLimits {
         response_head: Duration::from_secs(60),
@@ -120,4 +124,41 @@ async fn large_bodies_pass_unchanged_in_both_directions() {
     let answer = within(site.client(None).request(request)).await.unwrap();
     let back = capif_transport::collect(answer.into_body(), 2_000_000, crate::support::PATIENCE);
     assert!(back.await.unwrap() == bytes);
+}
+
+/// Names may lead anywhere, so the guard is asked about addresses.
+#[tokio::test]
+async fn guarded_clients_dial_what_they_may() {
+    let site = Site::new(whoami());
+    let client = |allowed: bool| {
+        let tls = ClientTls {
+            anchors: Some(site.authority.anchors()),
+            identity: None,
+            clock: site.clock.clone(),
+            session: None,
+            tls12_only: false,
+        };
+        let limits = ClientLimits {
+            plain: true,
+            ..ClientLimits::default()
+        };
+        let port = site.address.port();
+        let guard = std::sync::Arc::new(move |address: std::net::SocketAddr| {
+            allowed && address.ip().is_loopback() && address.port() == port
+        });
+        Client::guarded(tls, limits, guard).unwrap()
+    };
+    let answer = within(client(true).request(get(site.url("/")))).await;
+    assert!(text(answer.unwrap()).await.ends_with("nobody"));
+    let refused = within(client(false).request(get(site.url("/")))).await;
+    assert!(
+        matches!(refused, Err(ClientError::Request(_))),
+        "{refused:?}"
+    );
+    let plain = format!("http://localhost:{}/", site.address.port());
+    let refused = within(client(true).request(get(plain))).await;
+    assert!(
+        matches!(refused, Err(ClientError::Request(_))),
+        "{refused:?}"
+    );
 }

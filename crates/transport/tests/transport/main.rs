@@ -4,6 +4,9 @@
 mod support;
 
 #[cfg(test)]
+mod keys;
+
+#[cfg(test)]
 mod anchor;
 #[cfg(test)]
 mod client;
@@ -13,5 +16,11 @@ mod closing;
 mod handshake;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod psk;
+#[cfg(test)]
+mod psk_wire;
+#[cfg(test)]
+mod session;
 #[cfg(test)]
 mod unix;

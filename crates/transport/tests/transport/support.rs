@@ -26,7 +26,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use time::OffsetDateTime;
 use time::macros::datetime;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -153,6 +153,7 @@ pub(crate) fn whoami() -> impl Handler {
             let name = match &connection.peer {
                 Peer::Anonymous => "nobody",
                 Peer::Certificate(certificate) => &certificate.common_name,
+                Peer::Psk(psk) => &psk.identity,
             };
             Response::new(full(format!(
                 "{:?} {} {name}",
@@ -189,15 +190,26 @@ impl Site {
         handler: impl Handler,
         limits: Limits,
     ) -> Self {
+        let edit = |tls: &mut ServerTls| tls.client_certificates = client_certificates;
+        Self::with_tls(authority, edit, handler, limits)
+    }
+
+    pub(crate) fn with_tls(
+        authority: Authority,
+        edit: impl FnOnce(&mut ServerTls),
+        handler: impl Handler,
+        limits: Limits,
+    ) -> Self {
         let clock = clock();
-        let acceptor = Arc::new(
-            Acceptor::new(ServerTls {
-                identity: authority.server(),
-                client_certificates,
-                clock: clock.clone(),
-            })
-            .unwrap(),
-        );
+        let mut tls = ServerTls {
+            identity: authority.server(),
+            client_certificates: ClientCertificates::Requested(authority.anchors()),
+            clock: clock.clone(),
+            psk: None,
+            session: None,
+        };
+        edit(&mut tls);
+        let acceptor = Arc::new(Acceptor::new(tls).unwrap());
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let server = Server::bind(any, acceptor.clone(), limits, handler).unwrap();
         let address = server.local_addr();
@@ -219,6 +231,8 @@ impl Site {
             anchors: Some(anchors),
             identity,
             clock: self.clock.clone(),
+            session: None,
+            tls12_only: false,
         };
         Client::new(tls, ClientLimits::default()).unwrap()
     }
@@ -261,7 +275,10 @@ impl Raw<'_> {
         self.over(tcp).await
     }
 
-    async fn over(self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn over<I>(self, stream: I) -> io::Result<TlsStream<I>>
+    where
+        I: AsyncRead + AsyncWrite + Unpin,
+    {
         let mut roots = RootCertStore::empty();
         let root = self.site.authority.root.der().clone();
         roots.add(root).unwrap();
@@ -287,7 +304,7 @@ impl Raw<'_> {
         }
         let name = ServerName::try_from("localhost").unwrap();
         TlsConnector::from(Arc::new(config))
-            .connect(name, tcp)
+            .connect(name, stream)
             .await
     }
 
