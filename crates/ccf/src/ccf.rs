@@ -8,13 +8,15 @@ use std::{
     time::Duration,
 };
 
+use capif_procedures::aefpsk::{SESSION_ID_LABEL, SESSION_KEY_LABEL};
 use capif_transport::{
-    Acceptor, ClientCertificates, Connections, Limits, Server, ServerTls, SharedClock, TlsError,
+    Acceptor, ClientCertificates, Connections, Limits, Server, ServerTls, SessionLabels,
+    SharedClock, TlsError,
 };
 
 use crate::{
     admin,
-    api::{self, failures::Failures, operations::TableError},
+    api::{self, allowances::Allowances, failures::Failures, operations::TableError},
     authority::{
         Authority, AuthorityError, read_key,
         tokens::{self, SigningKey},
@@ -23,6 +25,7 @@ use crate::{
     core::Core,
     credential::{Issuer, handed_over::HandedOver, issuers::Issuers},
     init::ID_FILE,
+    sealing::SealingKey,
     store::{EmbeddedStore, Fault, Store},
     tasks::{self, Tasks},
     view::View,
@@ -104,7 +107,9 @@ impl Ccf {
         let credential_key = SigningKey::from_pem(&read_key(dir, tokens::files::CREDENTIAL)?)?;
         let credentials = Issuer::new(credential_key, &ccf_id);
         let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(&dir.join(STORE_FOLDER))?);
+        let sealing = SealingKey::load(dir)?;
         let view = View::load(store.as_ref()).await?;
+        let allowances = Allowances::new(clock.now(), view.read().policies_revision());
         let issuers = Issuers::new(&credentials, &config.onboarding.issuers, &clock)?;
 
         // The server's name and port are known once it listens; until then nothing is answered with them.
@@ -115,6 +120,12 @@ impl Ccf {
             identity: identity.clone(),
             client_certificates: ClientCertificates::Requested(anchors.clone()),
             clock: Arc::clone(&clock),
+            psk: None,
+            // AEF_PSK is derived from the very session that carries a negotiation (D-03), so TLS ends here and nowhere before.
+            session: Some(SessionLabels {
+                key: SESSION_KEY_LABEL,
+                id: SESSION_ID_LABEL,
+            }),
         })?;
         let listener = capif_transport::listen(config.ccf.listen)
             .map_err(listen_error(config.ccf.listen.to_string(), "ccf.listen"))?;
@@ -137,8 +148,11 @@ impl Ccf {
             view,
             authority,
             access_tokens,
+            sealing,
+            policy: config.security.policy(),
             credentials,
             secret_failures: Failures::default(),
+            allowances,
             connections: OnceLock::new(),
             config,
         });

@@ -3,17 +3,23 @@
 //! Any key can be overridden by the environment: `CAPIF_`, the section, two underscores, the key, in capitals, for
 //! example `CAPIF_CCF__LISTEN`. Unknown keys are refused.
 
+mod callbacks;
+
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
+use capif_procedures::security_method::Policy;
 use capif_spec::publish_service::SecurityMethod;
 use figment::{
     Figment,
     providers::{Env, Format, Toml},
 };
 use serde::Deserialize;
+
+pub use self::callbacks::{CallbacksSection, NotATarget, Target};
 
 /// The name of the configuration file within the CCF's folder.
 pub const FILE_NAME: &str = "capif.toml";
@@ -37,6 +43,8 @@ pub struct Config {
     pub security: SecuritySection,
     /// Delivery of notifications.
     pub events: EventsSection,
+    /// Where notifications for API invokers may go.
+    pub callbacks: CallbacksSection,
     /// Bounds.
     pub limits: LimitsSection,
     /// What is logged.
@@ -150,6 +158,10 @@ pub struct IssuerSection {
 pub struct SecuritySection {
     /// The methods that may be selected, the preferred one first.
     pub methods: Vec<SecurityMethod>,
+    /// The same for single APIs, by name.
+    pub apis: BTreeMap<String, ApiSecuritySection>,
+    /// Whether every access token is bound to the invoker's certificate.
+    pub certificate_bound_tokens: bool,
     /// Life of an access token, in seconds.
     pub token_seconds: u32,
 }
@@ -157,10 +169,39 @@ pub struct SecuritySection {
 impl Default for SecuritySection {
     fn default() -> Self {
         Self {
-            methods: vec![SecurityMethod::Pki, SecurityMethod::Oauth],
+            methods: vec![
+                SecurityMethod::Pki,
+                SecurityMethod::Oauth,
+                SecurityMethod::Psk,
+            ],
+            apis: BTreeMap::new(),
+            certificate_bound_tokens: false,
             token_seconds: 600,
         }
     }
+}
+
+impl SecuritySection {
+    /// The section as the procedures take it.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        let by_api = self.apis.iter();
+        Policy {
+            methods: self.methods.clone(),
+            by_api: by_api
+                .map(|(name, api)| (name.clone(), api.methods.clone()))
+                .collect(),
+            certificate_bound_tokens: self.certificate_bound_tokens,
+        }
+    }
+}
+
+/// `[security.apis.NAME]`: what counts for the APIs of this name.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiSecuritySection {
+    /// The methods that may be selected, the preferred one first; none if empty.
+    pub methods: Vec<SecurityMethod>,
 }
 
 /// `[events]`
@@ -283,17 +324,22 @@ impl Config {
             );
         }
         if self.security.methods.is_empty() {
-            return refuse("security.methods: name at least one of PKI, OAUTH".to_owned());
+            return refuse("security.methods: name at least one of PKI, OAUTH, PSK".to_owned());
         }
-        if let Some(method) = self
-            .security
-            .methods
-            .iter()
-            .find(|method| !matches!(method, SecurityMethod::Pki | SecurityMethod::Oauth))
+        let by_api = self.security.apis.iter();
+        let lists =
+            by_api.map(|(name, api)| (format!("security.apis.{name}.methods"), &api.methods));
+        for (key, methods) in
+            std::iter::once(("security.methods".to_owned(), &self.security.methods)).chain(lists)
         {
-            return refuse(format!(
-                "security.methods: {method} is not available in this version; use PKI and OAUTH"
-            ));
+            for (index, method) in methods.iter().enumerate() {
+                if matches!(method, SecurityMethod::Other(_)) {
+                    return refuse(format!("{key}: {method} is none of PKI, OAUTH, PSK"));
+                }
+                if methods.iter().take(index).any(|before| before == method) {
+                    return refuse(format!("{key}: {method} stands there twice"));
+                }
+            }
         }
         let positive = [
             (

@@ -5,6 +5,8 @@ use std::sync::{Arc, OnceLock};
 use capif_procedures::{
     changes::{Changes, Key, Kind},
     refusal::Refusal,
+    security_method::Policy,
+    state::{Callback, SecurityContext},
 };
 use capif_spec::common::DateTime;
 use capif_transport::{Closing, Connection, Connections, Peer, SharedClock};
@@ -14,12 +16,16 @@ use crate::{
     authority::{Authority, tokens::SigningKey},
     config::Config,
     credential::{CredentialVerifier, Issuer},
+    sealing::SealingKey,
     store::{CommitError, Store},
-    view::{Records, View},
+    view::{Lane, Records, View},
 };
 
 /// How often a decision is made anew because records moved under it.
 pub(crate) const ATTEMPTS_MAX: usize = 100;
+
+/// How many notifications may wait for one invoker.
+const CALLBACKS_MAX: usize = 100;
 
 /// The parts of a CCF, each made once and handed to whoever needs them.
 pub(crate) struct Core {
@@ -32,9 +38,13 @@ pub(crate) struct Core {
     pub(crate) view: Arc<View>,
     pub(crate) authority: Authority,
     pub(crate) access_tokens: SigningKey,
+    pub(crate) sealing: SealingKey,
+    /// What the operator allows by configuration.
+    pub(crate) policy: Policy,
     pub(crate) credentials: Issuer,
     pub(crate) verifiers: Vec<Box<dyn CredentialVerifier>>,
     pub(crate) secret_failures: crate::api::failures::Failures,
+    pub(crate) allowances: crate::api::allowances::Allowances,
     /// Set once the listener is up.
     pub(crate) connections: OnceLock<Arc<Connections>>,
 }
@@ -55,6 +65,9 @@ impl Core {
                 let records = self.view.read();
                 decide(&records)?
             };
+            if changes.is_empty() {
+                return Ok(answer);
+            }
             match self.store.commit(changes).await {
                 Ok(_) => return Ok(answer),
                 Err(CommitError::Conflict(key)) => {
@@ -79,6 +92,18 @@ impl Core {
         }
     }
 
+    /// Whether an invoker is told of a revocation: the operator lets callbacks go there, and not too many wait already.
+    pub(crate) fn calls_back(&self, records: &Records, context: &SecurityContext) -> bool {
+        let lane = Lane::new(
+            Kind::Callback,
+            Callback::prefix(context.invoker_id.as_str()),
+        );
+        self.config
+            .callbacks
+            .allows(context.notification_destination.as_str())
+            && records.waiting_in(&lane) < CALLBACKS_MAX
+    }
+
     /// Closes the connections of an entity that is gone, but for the one that still carries the answer.
     pub(crate) fn close_connections_of(&self, id: &str, but: Option<&Connection>) {
         let Some(connections) = self.connections.get() else {
@@ -95,7 +120,7 @@ impl Core {
 fn is_of(peer: &Peer, id: &str) -> bool {
     match peer {
         Peer::Certificate(certificate) => certificate.common_name == id,
-        Peer::Anonymous => false,
+        Peer::Anonymous | Peer::Psk(_) => false,
     }
 }
 

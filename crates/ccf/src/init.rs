@@ -13,6 +13,7 @@ use crate::{
     authority::{self, AuthorityError, tokens},
     config,
     random::{self, NoRandomness},
+    sealing,
 };
 
 /// The file that holds the CCF's id.
@@ -69,6 +70,7 @@ pub fn init(dir: &Path, clock: &dyn Clock) -> Result<(), InitError> {
     write(authority::files::ISSUING_KEY, &authority.issuing_key, 0o600)?;
     write(tokens::files::ACCESS, &tokens::create()?, 0o600)?;
     write(tokens::files::CREDENTIAL, &tokens::create()?, 0o600)?;
+    write(sealing::FILE, &sealing::create()?, 0o600)?;
     if !dir.join(config::FILE_NAME).exists() {
         write(config::FILE_NAME, config::TEMPLATE, 0o644)?;
     }
@@ -76,7 +78,7 @@ pub fn init(dir: &Path, clock: &dyn Clock) -> Result<(), InitError> {
     write(ID_FILE, &ccf_id, 0o644)
 }
 
-fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+pub(crate) fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     // What an earlier attempt left, or somebody prepared, is replaced, not written into.
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

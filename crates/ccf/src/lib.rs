@@ -26,3 +26,5 @@ pub mod store;
 mod core;
 
 mod random;
+
+pub mod sealing;

@@ -7,12 +7,44 @@ use std::{
 };
 
 use capif_procedures::{
-    changes::{Key, Kind, Record, Versioned},
-    state::{Invoker, ProviderDomain, ProviderFunction, SecurityContext, ServiceApi, Subscription},
+    access_control::Member,
+    changes::{Key, Kind, Record, Revision, Versioned},
+    offboarding::Around,
+    state::{
+        AccessControlPolicy, Invoker, ProviderDomain, ProviderFunction, SecurityContext,
+        ServiceApi, Subscription, Usage,
+    },
 };
+use capif_spec::common::{ApiInvokerId, ServiceApiId};
 use tokio::sync::Notify;
 
 use crate::store::{self, Committed, Fault, Observer, Page, Store, Stored};
+
+/// Where messages of one kind wait for one receiver, to be delivered in order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lane {
+    /// The kind of record.
+    pub kind: Kind,
+    /// The beginning of their ids: all but the sequence.
+    pub prefix: String,
+}
+
+impl Lane {
+    /// The lane of these ids.
+    pub fn new(kind: Kind, prefix: impl Into<String>) -> Self {
+        Self {
+            kind,
+            prefix: prefix.into(),
+        }
+    }
+
+    /// The lane of a message.
+    fn of(key: &Key) -> Self {
+        let end = key.id.rfind('/');
+        let prefix = end.and_then(|end| key.id.get(..=end)).unwrap_or(&key.id);
+        Self::new(key.kind, prefix)
+    }
+}
 
 /// The records at one moment.
 #[derive(Debug, Default)]
@@ -23,8 +55,10 @@ pub struct Records {
     apis: BTreeMap<String, Arc<Versioned<ServiceApi>>>,
     contexts: HashMap<String, Arc<Versioned<SecurityContext>>>,
     subscriptions: BTreeMap<String, Arc<Versioned<Subscription>>>,
-    /// Ids of notifications that wait, by subscription prefix.
-    waiting: BTreeMap<String, BTreeSet<String>>,
+    policies: BTreeMap<String, Arc<Versioned<AccessControlPolicy>>>,
+    usages: HashMap<String, Arc<Versioned<Usage>>>,
+    /// Ids of messages that wait.
+    waiting: BTreeMap<Lane, BTreeSet<String>>,
 }
 
 impl Records {
@@ -103,22 +137,104 @@ impl Records {
             .count()
     }
 
-    /// The subscriptions, by their prefix, under which notifications wait.
-    #[must_use]
-    pub fn waiting(&self) -> Vec<String> {
-        self.waiting.keys().cloned().collect()
+    /// All invokers that have a security context.
+    pub fn members(&self) -> impl Iterator<Item = Member<'_>> + Clone {
+        self.contexts.iter().filter_map(|(id, context)| {
+            Some(Member {
+                invoker: &self.invokers.get(id)?.record,
+                context: &context.record,
+            })
+        })
     }
 
-    /// How many notifications wait under a subscription.
+    /// An invoker with its security context.
     #[must_use]
-    pub fn waiting_under(&self, prefix: &str) -> usize {
-        self.waiting.get(prefix).map_or(0, BTreeSet::len)
+    pub fn member(&self, id: &str) -> Option<Member<'_>> {
+        Some(Member {
+            invoker: &self.invokers.get(id)?.record,
+            context: &self.contexts.get(id)?.record,
+        })
     }
 
-    /// The notification that is next under a subscription.
+    /// What the removal of an invoker touches.
+    pub fn around(
+        &self,
+        invoker: &str,
+    ) -> Around<
+        '_,
+        impl Iterator<Item = &ServiceApi> + Clone,
+        impl Iterator<Item = &AccessControlPolicy>,
+        impl Iterator<Item = &Subscription> + Clone,
+    > {
+        Around {
+            context: self.context(invoker).map(|held| &held.record),
+            apis: self.apis(),
+            policies: self.policies(),
+            subscriptions: self.subscriptions(),
+        }
+    }
+
+    /// The access control policy of an API for an invoker, or for everyone.
     #[must_use]
-    pub fn next_notification(&self, prefix: &str) -> Option<&String> {
-        self.waiting.get(prefix)?.first()
+    pub fn policy(
+        &self,
+        api: &ServiceApiId,
+        invoker: Option<&ApiInvokerId>,
+    ) -> Option<&Arc<Versioned<AccessControlPolicy>>> {
+        self.policies.get(&AccessControlPolicy::id(api, invoker))
+    }
+
+    /// The access control policies of an API.
+    pub fn policies_of(&self, api: &ServiceApiId) -> impl Iterator<Item = &AccessControlPolicy> {
+        let prefix = AccessControlPolicy::prefix(api);
+        self.policies
+            .range(prefix.clone()..)
+            .take_while(move |(id, _)| id.starts_with(&prefix))
+            .map(|(_, held)| &held.record)
+    }
+
+    /// All access control policies.
+    pub fn policies(&self) -> impl Iterator<Item = &AccessControlPolicy> {
+        self.policies.values().map(|held| &held.record)
+    }
+
+    /// The commit that wrote a policy last.
+    #[must_use]
+    pub fn policies_revision(&self) -> Revision {
+        let revisions = self.policies.values().map(|held| held.revision);
+        revisions.max().unwrap_or_default()
+    }
+
+    /// What an invoker used of an API.
+    #[must_use]
+    pub fn usage(
+        &self,
+        invoker: &ApiInvokerId,
+        api: &ServiceApiId,
+    ) -> Option<&Arc<Versioned<Usage>>> {
+        self.usages.get(&Usage::id(invoker, api))
+    }
+
+    /// What all invokers used of all APIs.
+    pub fn usages(&self) -> impl Iterator<Item = &Usage> {
+        self.usages.values().map(|held| &held.record)
+    }
+
+    /// Where messages wait.
+    pub fn waiting(&self) -> impl Iterator<Item = &Lane> {
+        self.waiting.keys()
+    }
+
+    /// How many messages wait in a lane.
+    #[must_use]
+    pub fn waiting_in(&self, lane: &Lane) -> usize {
+        self.waiting.get(lane).map_or(0, BTreeSet::len)
+    }
+
+    /// The message that is next in a lane.
+    #[must_use]
+    pub fn next_in(&self, lane: &Lane) -> Option<&String> {
+        self.waiting.get(lane)?.first()
     }
 
     fn put(&mut self, key: &Key, stored: &Stored) -> Result<(), Fault> {
@@ -133,11 +249,10 @@ impl Records {
             Kind::ServiceApi => drop(self.apis.insert(id, decode(key, stored)?)),
             Kind::SecurityContext => drop(self.contexts.insert(id, decode(key, stored)?)),
             Kind::Subscription => drop(self.subscriptions.insert(id, decode(key, stored)?)),
-            Kind::Notification => {
-                self.waiting
-                    .entry(subscription_of(&id))
-                    .or_default()
-                    .insert(id);
+            Kind::AccessControlPolicy => drop(self.policies.insert(id, decode(key, stored)?)),
+            Kind::Usage => drop(self.usages.insert(id, decode(key, stored)?)),
+            Kind::Notification | Kind::Revocation | Kind::Callback => {
+                self.waiting.entry(Lane::of(key)).or_default().insert(id);
             }
             Kind::CredentialUse
             | Kind::RegisteredCredential
@@ -156,12 +271,14 @@ impl Records {
             Kind::ServiceApi => drop(self.apis.remove(id)),
             Kind::SecurityContext => drop(self.contexts.remove(id)),
             Kind::Subscription => drop(self.subscriptions.remove(id)),
-            Kind::Notification => {
-                let prefix = subscription_of(id);
-                if let Some(waiting) = self.waiting.get_mut(&prefix) {
+            Kind::AccessControlPolicy => drop(self.policies.remove(id)),
+            Kind::Usage => drop(self.usages.remove(id)),
+            Kind::Notification | Kind::Revocation | Kind::Callback => {
+                let lane = Lane::of(key);
+                if let Some(waiting) = self.waiting.get_mut(&lane) {
                     waiting.remove(id);
                     if waiting.is_empty() {
-                        self.waiting.remove(&prefix);
+                        self.waiting.remove(&lane);
                     }
                 }
             }
@@ -173,23 +290,17 @@ impl Records {
     }
 }
 
-/// The prefix of a notification's id: all but its sequence.
-fn subscription_of(id: &str) -> String {
-    id.rfind('/')
-        .and_then(|end| id.get(..=end))
-        .unwrap_or(id)
-        .to_owned()
-}
-
 /// The view of a store.
 #[derive(Debug, Default)]
 pub struct View {
     records: RwLock<Records>,
-    notifications: Arc<Notify>,
+    messages: Arc<Notify>,
+    callbacks: Arc<Notify>,
+    withdrawn: Arc<Notify>,
 }
 
 /// The kinds that are kept in memory.
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 11] = [
     Kind::Invoker,
     Kind::ProviderDomain,
     Kind::ProviderFunction,
@@ -197,6 +308,10 @@ const KINDS: [Kind; 7] = [
     Kind::SecurityContext,
     Kind::Subscription,
     Kind::Notification,
+    Kind::AccessControlPolicy,
+    Kind::Usage,
+    Kind::Revocation,
+    Kind::Callback,
 ];
 
 impl View {
@@ -233,30 +348,50 @@ impl View {
         self.records.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes whoever delivers notifications.
+    /// Wakes whoever delivers to provider functions and subscribers.
     #[must_use]
-    pub fn notifications(&self) -> &Arc<Notify> {
-        &self.notifications
+    pub fn messages(&self) -> &Arc<Notify> {
+        &self.messages
+    }
+
+    /// Wakes whoever delivers to invokers.
+    #[must_use]
+    pub fn callbacks(&self) -> &Arc<Notify> {
+        &self.callbacks
+    }
+
+    /// Wakes whoever removes what withdrawn APIs leave behind.
+    #[must_use]
+    pub fn withdrawn(&self) -> &Arc<Notify> {
+        &self.withdrawn
     }
 }
 
 impl Observer for View {
     fn committed(&self, committed: &Committed) {
-        let mut notifications = false;
+        let (mut messages, mut callbacks) = (false, false);
         let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
         for key in &committed.deletes {
             records.delete(key);
         }
         for (key, stored) in &committed.puts {
-            notifications |= key.kind == Kind::Notification;
+            messages |= matches!(key.kind, Kind::Notification | Kind::Revocation);
+            callbacks |= key.kind == Kind::Callback;
             if let Err(error) = records.put(key, stored) {
                 tracing::error!(kind = ?key.kind, id = key.id, %error, "a record does not decode");
                 records.delete(key);
             }
         }
         drop(records);
-        if notifications {
-            self.notifications.notify_one();
+        if messages {
+            self.messages.notify_one();
+        }
+        if callbacks {
+            self.callbacks.notify_one();
+        }
+        let is_api = |key: &Key| key.kind == Kind::ServiceApi;
+        if committed.deletes.iter().any(is_api) {
+            self.withdrawn.notify_one();
         }
     }
 }

@@ -1,24 +1,36 @@
 //! What an AEF may know of an API invoker (TS 33.122 clause 6.5.1, TS 29.222 clause 5.6.2.4).
+//!
+//! For Method 1 this is where a key leaves the core function: for the AEF whose interface it is for, and nobody else (TS 33.122
+//! clause 6.5.2.1).
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use capif_spec::{
-    common::AefId,
+    common::{AefId, DateTime},
     publish_service::SecurityMethod,
     security::{Scope, ServiceSecurity},
 };
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use crate::{
     refusal::Refusal,
     security_method::{granted_by, outdated},
-    state::{Invoker, SecurityContext, ServiceApi},
+    state::{AefPsk, Invoker, SecurityContext, SecurityEntry, ServiceApi},
 };
 
 /// What the CCF has at hand for AEFs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Material<'a> {
     /// Where the keys of access tokens are published.
     pub jwks_uri: &'a str,
     /// The trust anchors of invoker certificates, as PEM.
     pub anchors: &'a [String],
+    /// Opens a sealed AEF_PSK; nothing when it was sealed by another key than the present one.
+    pub unseal: &'a dyn Fn(&AefPsk) -> Option<Zeroizing<[u8; 32]>>,
+    /// Whether every access token is bound to the invoker's certificate.
+    pub certificate_bound_tokens: bool,
+    /// What is expired now is not handed over.
+    pub now: &'a DateTime,
 }
 
 /// Answers an AEF that asks for an invoker: only entries of that AEF, and the same refusal whether the invoker is unknown or
@@ -42,7 +54,9 @@ pub fn security_information<'a>(
         .filter(|entry| entry.aef_id == *aef_id)
     {
         let mut names: Vec<String> = Vec::new();
+        let mut wants_certificate = material.certificate_bound_tokens;
         for grant in granted_by(entry, invoker, apis.clone()) {
+            wants_certificate |= grant.wants_certificate();
             let name = &grant.api.description.api_name;
             if !names.contains(name) {
                 names.push(name.clone());
@@ -50,7 +64,10 @@ pub fn security_information<'a>(
         }
         let mut information = entry.information.clone();
         information.authentication_info = match &information.sel_security_method {
-            Some(method) if authentication => Some(authentication_info(method, invoker, material)),
+            Some(method) if authentication => {
+                authentication_info(method, entry, invoker, wants_certificate, material)
+                    .map(|text| text.to_string())
+            }
             _ => None,
         };
         information.authorization_info = authorization.then(|| {
@@ -62,14 +79,13 @@ pub fn security_information<'a>(
             } else {
                 scope.to_string()
             };
-            let mut rights =
-                serde_json::json!({ "scope": scope, "gen": context.generation, "apis": names });
+            let mut rights = json!({ "scope": scope, "gen": context.generation, "apis": names });
             let outdated: Vec<&str> = outdated(invoker, entry, apis.clone())
                 .map(|api| api.description.api_name.as_str())
                 .collect();
-            if let (Some(members), false) = (rights.as_object_mut(), outdated.is_empty()) {
+            if !outdated.is_empty() {
                 // So that the AEF can tell a changed method from a missing right.
-                members.insert("outdated".to_owned(), outdated.into());
+                add(&mut rights, "outdated", outdated.into());
             }
             rights.to_string()
         });
@@ -90,25 +106,62 @@ pub fn security_information<'a>(
     })
 }
 
-/// The compact JSON text of D-08, and the whole certificate's digest, so that the AEF accepts the current certificate alone.
+/// The compact JSON of D-08. For Method 2 it has the whole certificate's digest too, so that the AEF accepts the current
+/// certificate alone. An entry whose method has changed since still brings its key: the handshake can then finish, and the AEF
+/// can say what is wrong (TS 33.122 clause 6.7). Nothing for a method whose material is gone.
 fn authentication_info(
     method: &SecurityMethod,
+    entry: &SecurityEntry,
     invoker: &Invoker,
+    wants_certificate: bool,
     material: Material<'_>,
-) -> String {
-    match method {
-        SecurityMethod::Oauth => serde_json::json!({
+) -> Option<Value> {
+    let mut information = match method {
+        SecurityMethod::Psk => {
+            let keys = entry.psk.as_ref()?;
+            let mut information = opened(&keys.current, material)?;
+            add(&mut information, "tls", json!(keys.current.tls));
+            add(&mut information, "interface", json!(keys.current.interface));
+            let previous = keys.previous.as_ref();
+            if let Some(previous) = previous.and_then(|previous| opened(previous, material)) {
+                add(&mut information, "previous", previous);
+            }
+            information
+        }
+        SecurityMethod::Pki => json!({
+            "caPem": material.anchors,
+            "x5t#S256": invoker.certificate.fingerprint,
+        }),
+        SecurityMethod::Oauth => json!({
             "jwksUri": material.jwks_uri,
             "issuer": invoker.id,
             "alg": ["ES256"],
         }),
-        SecurityMethod::Pki => serde_json::json!({
-            "caPem": material.anchors,
-            "x5t#S256": invoker.certificate.fingerprint,
-        }),
-        other => serde_json::json!({ "method": other }),
+        other => json!({ "method": other }),
+    };
+    if *method == SecurityMethod::Oauth && wants_certificate {
+        add(&mut information, "mutualTls", true.into());
     }
-    .to_string()
+    Some(information)
+}
+
+/// A key while it is good.
+fn opened(key: &AefPsk, material: Material<'_>) -> Option<Value> {
+    if !key.is_good(material.now) {
+        return None;
+    }
+    let octets = (material.unseal)(key)?;
+    Some(json!({
+        "pskId": key.identity,
+        "psk": BASE64_URL_SAFE_NO_PAD.encode(octets.as_slice()),
+        "exp": key.expires.0.unix_timestamp(),
+    }))
+}
+
+fn add(object: &mut Value, member: &str, value: Value) {
+    if let Some(members) = object.as_object_mut() {
+        members.insert(member.to_owned(), value);
+    }
 }
 
 #[cfg(test)]

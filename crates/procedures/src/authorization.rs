@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use capif_spec::{
     common::{AefId, ApiInvokerId, DateTime},
     publish_service::SecurityMethod,
-    security::{AccessTokenClaims, Scope},
+    security::{AccessTokenClaims, Confirmation, Scope},
 };
 
 use crate::{
@@ -32,6 +32,17 @@ pub struct TokenRequest<'a> {
     pub scope: Option<&'a str>,
 }
 
+/// What the edge adds to a token.
+#[derive(Clone, Debug)]
+pub struct TokenTerms {
+    /// The token's own id.
+    pub jti: String,
+    /// How long it is good.
+    pub lifetime_seconds: i64,
+    /// Whether every token is bound to the invoker's certificate; otherwise those are that an interface wants so (D-29).
+    pub certificate_bound: bool,
+}
+
 /// Decides on a token for the invoker whose certificate the connection carries.
 ///
 /// # Errors
@@ -41,8 +52,7 @@ pub fn grant<'a>(
     invoker: &'a Invoker,
     context: Option<&'a SecurityContext>,
     apis: impl Iterator<Item = &'a ServiceApi> + Clone,
-    jti: String,
-    lifetime_seconds: i64,
+    terms: TokenTerms,
     now: &DateTime,
 ) -> Result<AccessTokenClaims, TokenRefusal> {
     let id = invoker.id.as_str();
@@ -68,8 +78,12 @@ pub fn grant<'a>(
     })?;
 
     let mut allowed: BTreeMap<AefId, Vec<String>> = BTreeMap::new();
+    let mut binding: Vec<(&AefId, &str)> = Vec::new();
     for grant in granted(invoker, context, apis) {
         if *grant.method == SecurityMethod::Oauth {
+            if grant.wants_certificate() {
+                binding.push((&grant.entry.aef_id, &grant.api.description.api_name));
+            }
             let names = allowed.entry(grant.entry.aef_id.clone()).or_default();
             let name = &grant.api.description.api_name;
             if !names.contains(name) {
@@ -90,14 +104,21 @@ pub fn grant<'a>(
         None => allowed,
         Some(text) => narrowed(text, &allowed)?,
     };
-    claims(
+    let bound = terms.certificate_bound
+        || binding
+            .iter()
+            .any(|(aef_id, name)| scope.contains(aef_id, name));
+    let confirmation = bound.then(|| Confirmation {
+        x5t_s256: invoker.certificate.fingerprint.to_base64url(),
+    });
+    Ok(claims(
         &invoker.id,
         &scope,
         context.generation,
-        jti,
-        lifetime_seconds,
+        confirmation,
+        terms,
         now,
-    )
+    ))
 }
 
 /// The scope asked for, when all of it is allowed.
@@ -121,12 +142,12 @@ fn claims(
     id: &ApiInvokerId,
     scope: &Scope,
     generation: u64,
-    jti: String,
-    lifetime_seconds: i64,
+    confirmation: Option<Confirmation>,
+    terms: TokenTerms,
     now: &DateTime,
-) -> Result<AccessTokenClaims, TokenRefusal> {
+) -> AccessTokenClaims {
     let issued = now.0.unix_timestamp();
-    Ok(AccessTokenClaims {
+    AccessTokenClaims {
         iss: id.to_string(),
         sub: Some(id.to_string()),
         aud: Some(
@@ -140,11 +161,12 @@ fn claims(
         scope: scope.to_string(),
         iat: Some(issued),
         nbf: Some(issued),
-        exp: issued.saturating_add(lifetime_seconds),
-        jti: Some(jti),
+        exp: issued.saturating_add(terms.lifetime_seconds),
+        jti: Some(terms.jti),
         generation: Some(generation),
         res_owner_id: None,
-    })
+        cnf: confirmation,
+    }
 }
 
 #[cfg(test)]

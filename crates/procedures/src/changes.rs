@@ -31,11 +31,19 @@ pub enum Kind {
     Notification = 10,
     /// An invocation log entry. Id: AEF id, `/`, sequence.
     InvocationLog = 11,
+    /// An access control policy. Id: service API id, `/`, API invoker id or `*`.
+    AccessControlPolicy = 12,
+    /// What an API invoker used of an API under a total. Id: API invoker id, `/`, service API id.
+    Usage = 13,
+    /// A revocation that waits for the acknowledgement of an AEF. Id: AEF id, `/`, host and port, `/`, sequence.
+    Revocation = 14,
+    /// A notification of revocation that waits for its API invoker. Id: API invoker id, `/`, sequence.
+    Callback = 15,
 }
 
 impl Kind {
     /// Every kind, for scans of the whole store.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::CredentialUse,
         Self::RegisteredCredential,
         Self::Invoker,
@@ -47,6 +55,10 @@ impl Kind {
         Self::Subscription,
         Self::Notification,
         Self::InvocationLog,
+        Self::AccessControlPolicy,
+        Self::Usage,
+        Self::Revocation,
+        Self::Callback,
     ];
 
     /// The kind with this number, as engines store it.

@@ -4,9 +4,11 @@
 //! and only the receiver's acknowledgement removes it. Order per subscription is commit order.
 
 use capif_spec::{
-    common::{ApiInvokerId, DateTime, SubscriptionId, SupportedFeatures},
+    access_control_policy::ApiInvokerPolicy,
+    common::{AefId, ApiInvokerId, DateTime, ServiceApiId, SubscriptionId, SupportedFeatures},
     events::{
-        CapifEvent, CapifEventDetail, CapifEventFilter, EventNotification, EventSubscription,
+        AccessControlPolicyListExt, CapifEvent, CapifEventDetail, CapifEventFilter,
+        EventNotification, EventSubscription,
     },
 };
 
@@ -32,6 +34,8 @@ pub struct Occurrence {
     event: CapifEvent,
     invoker: Option<ApiInvokerId>,
     api: Option<ServiceApi>,
+    /// The one AEF that it concerns; whoever subscribed if absent.
+    aef: Option<AefId>,
     detail: CapifEventDetail,
 }
 
@@ -42,8 +46,43 @@ pub fn of_invoker(event: CapifEvent, id: &ApiInvokerId) -> Occurrence {
         event,
         invoker: Some(id.clone()),
         api: None,
+        aef: None,
         detail: CapifEventDetail {
             api_invoker_ids: Some(vec![id.clone()]),
+            ..CapifEventDetail::default()
+        },
+    }
+}
+
+/// The event that an invoker lost authorization: for these APIs, or for all that an AEF or everyone granted it.
+#[must_use]
+pub fn of_revocation(id: &ApiInvokerId, apis: Option<Vec<ServiceApiId>>) -> Occurrence {
+    let mut occurrence = of_invoker(CapifEvent::ApiInvokerAuthorizationRevoked, id);
+    occurrence.detail.api_ids = apis;
+    occurrence
+}
+
+/// An event about the access control policies of an API, for one of its AEFs. `changed` is the invoker whose policy it is;
+/// everyone's if absent. Without a list the AEF has to ask for it.
+#[must_use]
+pub fn of_policies(
+    event: CapifEvent,
+    api: &ServiceApi,
+    aef: &AefId,
+    changed: Option<&ApiInvokerId>,
+    list: Option<Vec<ApiInvokerPolicy>>,
+) -> Occurrence {
+    Occurrence {
+        event,
+        invoker: changed.cloned(),
+        api: Some(api.clone()),
+        aef: Some(aef.clone()),
+        detail: CapifEventDetail {
+            acc_ctrl_pol_list: Some(AccessControlPolicyListExt {
+                api_id: api.id.clone(),
+                api_invoker_policies: list,
+                extra: Default::default(),
+            }),
             ..CapifEventDetail::default()
         },
     }
@@ -62,6 +101,7 @@ pub fn of_api(event: CapifEvent, api: &ServiceApi) -> Occurrence {
         event,
         invoker: None,
         api: Some(api.clone()),
+        aef: None,
         detail,
     }
 }
@@ -91,6 +131,15 @@ pub fn raise<'a>(
     }
 }
 
+/// Whether a subscription asks for an event about an invoker.
+pub(crate) fn is_told_of_invoker(
+    subscription: &Subscription,
+    event: CapifEvent,
+    id: &ApiInvokerId,
+) -> bool {
+    asks_for(subscription, &of_invoker(event, id))
+}
+
 fn enhanced(subscription: &Subscription) -> bool {
     subscription
         .subscription
@@ -105,6 +154,10 @@ fn asks_for(subscription: &Subscription, occurrence: &Occurrence) -> bool {
         .as_ref()
         .is_some_and(|id| id.as_str() != subscription.subscriber);
     if subscription.role == Role::ApiInvoker && of_another {
+        return false;
+    }
+    let for_another = |aef: &AefId| aef.as_str() != subscription.subscriber;
+    if occurrence.aef.as_ref().is_some_and(for_another) {
         return false;
     }
     let out_of_reach = |api: &ServiceApi| !subscription.reach.includes(api);
@@ -138,6 +191,7 @@ fn passes(filter: &CapifEventFilter, occurrence: &Occurrence) -> bool {
             filter.api_ids.as_ref(),
             occurrence.api.as_ref().map(|api| &api.id),
         )
+        && lets(filter.aef_ids.as_ref(), occurrence.aef.as_ref())
 }
 
 /// Who subscribes.

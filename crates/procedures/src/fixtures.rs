@@ -1,11 +1,14 @@
 //! What the tests of the procedures are told in: short ways to write records down, and a world to commit changes to.
 
+mod session;
+
 use std::collections::BTreeMap;
 
 use capif_spec::{
-    common::{AefId, DateTime, SupportedFeatures, Uri},
+    common::{AefId, DateTime, Extra, SupportedFeatures, Uri},
     publish_service::{AefProfile, SecurityMethod, ServiceApiDescription},
     security::SecurityInformation,
+    vendor::MEMBER,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -19,6 +22,7 @@ use crate::{
     },
 };
 
+pub(crate) use self::session::{Session, policy, session, unsealed};
 pub(crate) use capif_spec::publish_service::SecurityMethod::{Oauth, Pki, Psk};
 
 /// Where everybody takes notifications.
@@ -96,6 +100,7 @@ pub(crate) fn invoker(id: &str) -> Invoker {
         features: SupportedFeatures::from("0"),
         onboarded: now(),
         issuer: "https://issuer.example".to_owned(),
+        bars: Default::default(),
     }
 }
 
@@ -170,6 +175,11 @@ pub(crate) fn profile_with(
     profile
 }
 
+/// The members of an interface, or of an entry, beyond the schema.
+pub(crate) fn vendor(terms: Value) -> Extra {
+    wire(json!({ MEMBER: terms }))
+}
+
 pub(crate) fn description(name: &str, profiles: &[AefProfile]) -> ServiceApiDescription {
     wire(json!({ "apiName": name, "aefProfiles": profiles }))
 }
@@ -206,6 +216,8 @@ pub(crate) fn entry_at(aef: &str, method: Option<SecurityMethod>) -> SecurityEnt
         aef_id: AefId::from(aef),
         api_id: None,
         information,
+        revoked: Default::default(),
+        psk: None,
     }
 }
 
@@ -225,6 +237,7 @@ pub(crate) fn context(invoker: &str, entries: Vec<SecurityEntry>) -> SecurityCon
         notification_destination: Uri::from(DESTINATION),
         features: SupportedFeatures::from("4"),
         generation: 1,
+        psk_count: 0,
     }
 }
 
@@ -283,6 +296,24 @@ pub(crate) fn notified(changes: &Changes) -> Vec<(String, String, Value)> {
             )
         })
         .collect()
+}
+
+/// The records of a type that changes append, in order.
+pub(crate) fn appended<R: Record>(changes: &Changes) -> Vec<R> {
+    let own = changes.steps.iter().filter_map(|step| match step {
+        Change::Append {
+            kind,
+            prefix,
+            value,
+        } if *kind == R::KIND => Some((prefix, value)),
+        _ => None,
+    });
+    own.map(|(prefix, value)| {
+        let record: R = serde_json::from_slice(value).unwrap();
+        assert_eq!(*prefix, record.record_id());
+        record
+    })
+    .collect()
 }
 
 /// The records of a type that changes write, each with what the commit expects.

@@ -20,11 +20,15 @@ pub mod discovery;
 
 pub mod security_method;
 
+pub mod aefpsk;
+
 pub mod authorization;
 
 pub mod authentication;
 
 pub mod revocation;
+
+pub mod access_control;
 
 pub mod events;
 

@@ -19,7 +19,7 @@ use crate::{
     refusal::Refusal,
     security_method::methods_of,
     state::{
-        ApiReach, Certificate, CertificateOrder, CredentialUse, Digest, Invoker, PublicKey,
+        ApiReach, Bars, Certificate, CertificateOrder, CredentialUse, Digest, Invoker, PublicKey,
         RegisteredCredential, Role, ServiceApi, Subscription,
     },
 };
@@ -151,6 +151,7 @@ impl Admission {
             features: agreed.clone().unwrap_or(features),
             onboarded: now.clone(),
             issuer: self.credential.issuer.clone(),
+            bars: Bars::default(),
             certificate,
         };
 

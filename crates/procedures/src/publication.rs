@@ -12,7 +12,10 @@ use crate::{
     changes::{Changes, Expect, Versioned},
     events,
     refusal::Refusal,
-    state::{ProviderDomain, ProviderFunction, ServiceApi, ServiceApiName, Subscription},
+    state::{
+        AccessControlPolicy, ProviderDomain, ProviderFunction, ServiceApi, ServiceApiName,
+        Subscription,
+    },
 };
 
 /// Features of the publish API that are served (TS 29.222 table 8.2.6-1): bit 1, ApiSupportedFeaturePublishing; bit 2,
@@ -167,6 +170,7 @@ pub fn unpublish<'a>(
         crate::changes::Record::record_id(&name_of(&held.record)),
         Expect::Any,
     );
+    changes.delete_prefix::<AccessControlPolicy>(AccessControlPolicy::prefix(&held.record.id));
     let occurrence = events::of_api(CapifEvent::ServiceApiUnavailable, &held.record);
     events::raise(&mut changes, occurrence, subscriptions, now);
     changes

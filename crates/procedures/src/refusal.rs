@@ -112,6 +112,15 @@ pub enum Refusal {
         /// The event.
         event: String,
     },
+    // The operator must say which one is meant.
+    /// Several providers publish an API of this name.
+    #[error("several APIs are called `{name}`: say which one by its id: {}", .ids.join(", "))]
+    SeveralApis {
+        /// The name.
+        name: String,
+        /// The ids of those that bear it.
+        ids: Vec<String>,
+    },
     /// A bound was reached.
     #[error("the limit of {limit} {what} is reached: remove one first")]
     TooMany {

@@ -17,8 +17,8 @@ use crate::{
     onboarding::Credential,
     refusal::Refusal,
     state::{
-        Certificate, CertificateOrder, Notification, ProviderDomain, ProviderFunction, PublicKey,
-        Role, ServiceApi, ServiceApiName, Subscription,
+        AccessControlPolicy, Certificate, CertificateOrder, Notification, ProviderDomain,
+        ProviderFunction, PublicKey, Revocation, Role, ServiceApi, ServiceApiName, Subscription,
     },
 };
 
@@ -425,6 +425,7 @@ fn withdraw(changes: &mut Changes, api: &ServiceApi) {
     changes.delete::<ServiceApi>(api.id.as_str(), Expect::Present);
     let name = ServiceApiName::id(&api.domain_id, &api.description.api_name);
     changes.delete::<ServiceApiName>(name, Expect::Any);
+    changes.delete_prefix::<AccessControlPolicy>(AccessControlPolicy::prefix(&api.id));
 }
 
 fn remove_function<'a>(
@@ -438,6 +439,7 @@ fn remove_function<'a>(
     changes.delete::<ProviderFunction>(id, Expect::Present);
     changes.delete_prefix::<Subscription>(Subscription::prefix(id));
     changes.delete_prefix::<Notification>(Subscription::prefix(id));
+    changes.delete_prefix::<Revocation>(Revocation::prefix(id));
     for api in apis.filter(|api| api.apf_id == function.id) {
         withdraw(changes, api);
         events::raise(

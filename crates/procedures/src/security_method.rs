@@ -1,19 +1,41 @@
 //! Negotiation of the security method for CAPIF-2/2e (TS 33.122 clause 6.3, TS 29.222 clause 5.6.2.2).
 //!
-//! The invoker says per AEF (or interface, or API) what it can do; the AEF published what it accepts; the operator has an
-//! order. The method is the first of the operator's order that both others hold. No common method is no error: the entry
-//! is answered without one (TS 29.222 table 8.5.4.2.3-1).
+//! The invoker says per AEF (or interface, or API) what it can do and when it wants access; the AEF published what each of its
+//! interfaces accepts; the operator has an order, which can differ by API. The method is the first of the operator's order that
+//! all of them hold. No common method is no error: the entry is answered without one (TS 29.222 table 8.5.4.2.3-1).
+//!
+//! Method 1 needs keys besides, which [`keys`] makes from the session that carries the negotiation. An entry about an AEF with
+//! several interfaces is then answered by one entry per interface, each with its key (D-06).
+
+mod grants;
+mod keys;
+mod offers;
+mod policy;
+
+use std::cell::OnceCell;
 
 use capif_spec::{
-    common::SupportedFeatures,
-    publish_service::{AefProfile, InterfaceDescription, SecurityMethod},
+    common::{AefId, DateTime, SupportedFeatures},
+    publish_service::SecurityMethod,
     security::{SecurityInformation, ServiceSecurity},
+    vendor::{self, AccessScenario, MethodTerms, PskProfile},
 };
+use serde_json::json;
 
+pub use self::{
+    grants::{Grant, exposed, granted, granted_by, outdated},
+    keys::PskSession,
+    offers::methods_of,
+    policy::Policy,
+};
+use self::{
+    keys::{Claims, Keys, places},
+    offers::{Offer, is_about, offers, same_interface},
+};
 use crate::{
     changes::{Changes, Expect, Revision, Versioned},
     refusal::Refusal,
-    state::{Invoker, SecurityContext, SecurityEntry, ServiceApi},
+    state::{AefPsk, Invoker, SecurityContext, SecurityEntry, ServiceApi},
 };
 
 /// Features of the security API that are served (TS 29.222 table 8.5.6-1): bit 3, SecurityInfoPerAPI.
@@ -22,76 +44,23 @@ pub const FEATURES: &str = "4";
 /// The number of the feature by which entries name single APIs.
 const SECURITY_INFO_PER_API: u32 = 3;
 
-/// How many entries one request may hold.
+/// How many entries one request may hold, and one context.
 pub const ENTRIES_MAX: usize = 256;
 
-/// Every method that some interface of a profile accepts. What an interface says wins over the profile (D-34).
-#[must_use]
-pub fn methods_of(profile: &AefProfile) -> Vec<SecurityMethod> {
-    let mut all = Vec::new();
-    for methods in methods_by_interface(profile) {
-        for method in methods {
-            if !all.contains(method) {
-                all.push(method.clone());
-            }
-        }
-    }
-    all
-}
-
-/// The methods of each interface; of the profile alone when it lists no interface.
-fn methods_by_interface(profile: &AefProfile) -> Vec<&[SecurityMethod]> {
-    let interfaces = profile
-        .interface_descriptions
-        .as_deref()
-        .unwrap_or_default();
-    if interfaces.is_empty() {
-        return vec![profile.security_methods.as_deref().unwrap_or_default()];
-    }
-    interfaces
-        .iter()
-        .map(|interface| interface_methods(profile, interface))
-        .collect()
-}
-
-/// The methods of those interfaces of a profile that an entry is about: of all of them, or of the one at the address that
-/// it names.
-fn methods_at<'a>(
-    profile: &'a AefProfile,
-    wanted: &SecurityInformation,
-) -> Vec<&'a [SecurityMethod]> {
-    let Some(wanted) = &wanted.interface_details else {
-        return methods_by_interface(profile);
-    };
-    profile
-        .interface_descriptions
-        .iter()
-        .flatten()
-        .filter(|offered| same_address(offered, wanted))
-        .map(|offered| interface_methods(profile, offered))
-        .collect()
-}
-
-fn interface_methods<'a>(
-    profile: &'a AefProfile,
-    interface: &'a InterfaceDescription,
-) -> &'a [SecurityMethod] {
-    match interface.security_methods.as_deref() {
-        Some(methods) if !methods.is_empty() => methods,
-        _ => profile.security_methods.as_deref().unwrap_or_default(),
-    }
-}
-
-/// Negotiates a context anew. `order` is the operator's, the preferred method first; `apis` are all published ones.
+/// Negotiates a context anew. `apis` are all published ones; `session` is the one that carries the request, without which
+/// Method 1 is left out (D-04).
 ///
 /// # Errors
-/// Refuses entries without exactly one of AEF and interface, without preferences, and AEFs beyond the invoker's reach.
+/// Refuses entries without exactly one of AEF and interface, without preferences, AEFs beyond the invoker's reach, and a way to
+/// derive keys that the session does not allow.
 pub fn negotiate<'a>(
     request: ServiceSecurity,
     invoker: &Invoker,
     held: Option<&Versioned<SecurityContext>>,
     apis: impl Iterator<Item = &'a ServiceApi>,
-    order: &[SecurityMethod],
+    policy: &Policy,
+    session: Option<&dyn PskSession>,
+    now: &DateTime,
 ) -> Result<(Changes, ServiceSecurity), Refusal> {
     if request.security_info.is_empty() || request.security_info.len() > ENTRIES_MAX {
         return Err(Refusal::incorrect(
@@ -106,22 +75,42 @@ pub fn negotiate<'a>(
     let per_api = features
         .as_ref()
         .is_some_and(|features| features.has(SECURITY_INFO_PER_API));
-    let reachable: Vec<&ServiceApi> = apis.filter(|api| invoker.reach.includes(api)).collect();
-    let entries = request
-        .security_info
-        .iter()
-        .enumerate()
-        .map(|(index, wanted)| entry(index, wanted, per_api, &reachable, order))
-        .collect::<Result<Vec<_>, _>>()?;
+    let held_context = held.map(|held| &held.record);
+    let apis: Vec<&ServiceApi> = apis.collect();
+    let reachable = apis.iter().copied();
+    let mut negotiation = Negotiation {
+        invoker,
+        reachable: reachable
+            .filter(|api| invoker.reach.includes(api))
+            .collect(),
+        apis,
+        per_api,
+        policy,
+        claims: OnceCell::new(),
+        keys: Keys::new(session, invoker, held_context, now),
+    };
+    let mut entries = Vec::new();
+    for (index, wanted) in request.security_info.iter().enumerate() {
+        entries.extend(negotiation.entries(index, wanted)?);
+        if entries.len() > ENTRIES_MAX {
+            return Err(Refusal::incorrect(
+                "/securityInfo",
+                format!(
+                    "these AEFs have more than {ENTRIES_MAX} interfaces that need a key each: ask about fewer"
+                ),
+            ));
+        }
+    }
 
     let context = SecurityContext {
         invoker_id: invoker.id.clone(),
-        generation: generation(held.map(|held| &held.record), &entries),
+        generation: generation(held_context, &entries),
         entries,
         notification_destination: request.notification_destination.clone(),
         features: features
             .clone()
             .unwrap_or_else(|| SupportedFeatures::from("0")),
+        psk_count: negotiation.keys.count(),
     };
     let answer = ServiceSecurity {
         security_info: context
@@ -161,172 +150,215 @@ fn generation(held: Option<&SecurityContext>, entries: &[SecurityEntry]) -> u64 
     }
 }
 
-fn entry(
-    index: usize,
-    wanted: &SecurityInformation,
+/// What the entries of one request are decided on.
+struct Negotiation<'a> {
+    invoker: &'a Invoker,
+    /// All that are published.
+    apis: Vec<&'a ServiceApi>,
+    /// Those that the invoker reaches.
+    reachable: Vec<&'a ServiceApi>,
+    /// Whether entries may name single APIs.
     per_api: bool,
-    reachable: &[&ServiceApi],
-    order: &[SecurityMethod],
-) -> Result<SecurityEntry, Refusal> {
-    let pointer = |member: &str| format!("/securityInfo/{index}{member}");
-    if wanted.pref_security_methods.is_empty() {
-        return Err(Refusal::missing(pointer("/prefSecurityMethods")));
-    }
-    let api_id = wanted.api_id.clone().filter(|_| per_api);
-    let concerned = reachable
-        .iter()
-        .filter(|api| api_id.as_ref().is_none_or(|id| *id == api.id))
-        .flat_map(|api| api.description.aef_profiles.iter().flatten());
-    // What each concerned interface accepts, with the AEF that it belongs to.
-    let (aef_id, offers) = match (&wanted.aef_id, &wanted.interface_details) {
-        (Some(aef_id), None) => {
-            let offers: Vec<&[SecurityMethod]> = concerned
-                .filter(|profile| profile.aef_id == *aef_id)
-                .flat_map(|profile| methods_at(profile, wanted))
-                .collect();
-            (Some(aef_id.clone()), offers)
+    policy: &'a Policy,
+    /// Looked up when the first key is to be made.
+    claims: OnceCell<Claims>,
+    keys: Keys<'a>,
+}
+
+/// What an entry is about: an API within the invoker's reach, on one of its interfaces.
+type Concerned<'a> = Vec<(&'a ServiceApi, Offer<'a>)>;
+
+impl<'a> Negotiation<'a> {
+    /// Answers one entry: by one, or by one per interface.
+    fn entries(
+        &mut self,
+        index: usize,
+        wanted: &SecurityInformation,
+    ) -> Result<Vec<SecurityEntry>, Refusal> {
+        let pointer = |member: &str| format!("/securityInfo/{index}{member}");
+        if wanted.pref_security_methods.is_empty() {
+            return Err(Refusal::missing(pointer("/prefSecurityMethods")));
         }
-        (None, Some(_)) => {
-            let mut aef_id = None;
-            let mut offers = Vec::new();
-            for profile in concerned {
-                let here = methods_at(profile, wanted);
-                if !here.is_empty() {
-                    aef_id = Some(profile.aef_id.clone());
-                    offers.extend(here);
-                }
-            }
-            (aef_id, offers)
-        }
-        _ => {
+        let terms = MethodTerms::of(wanted).map_err(|violation| {
+            Refusal::incorrect(pointer(&violation.pointer), violation.reason)
+        })?;
+        let profile = terms.psk_profile.unwrap_or_default();
+        if wanted.pref_security_methods.contains(&SecurityMethod::Psk) && self.keys.lacks(profile) {
             return Err(Refusal::incorrect(
-                pointer(""),
+                pointer(&format!("/{}/pskProfile", vendor::MEMBER)),
+                format!(
+                    "{profile} needs a full TLS 1.2 handshake with extended master secret and a session id of the server: \
+                     negotiate over such a session, or ask for {}",
+                    PskProfile::A1Exporter
+                ),
+            ));
+        }
+        let wanted = SecurityInformation {
+            api_id: wanted.api_id.clone().filter(|_| self.per_api),
+            ..wanted.clone()
+        };
+        let (aef_id, concerned) = self.concerned(&wanted, pointer(""))?;
+        for method in self.candidates(&wanted, terms, &concerned) {
+            if method != SecurityMethod::Psk {
+                let text = told(&method, self.binds_tokens(&concerned));
+                return Ok(vec![entry(&aef_id, &wanted, Some((method, text)))]);
+            }
+            if let Some(entries) = self.with_keys(&aef_id, &wanted, profile, &concerned) {
+                return Ok(entries);
+            }
+        }
+        Ok(vec![entry(&aef_id, &wanted, None)])
+    }
+
+    /// What an entry is about, and whose.
+    fn concerned(
+        &self,
+        wanted: &SecurityInformation,
+        pointer: String,
+    ) -> Result<(AefId, Concerned<'a>), Refusal> {
+        if wanted.aef_id.is_some() == wanted.interface_details.is_some() {
+            return Err(Refusal::incorrect(
+                pointer,
                 "each entry names exactly one of `aefId` and `interfaceDetails`",
             ));
         }
-    };
-    let aef_id = aef_id
-        .filter(|_| !offers.is_empty())
-        .ok_or_else(|| Refusal::AefOutOfReach {
-            aef_id: wanted
-                .aef_id
-                .as_ref()
-                .map_or_else(|| "(interfaceDetails)".to_owned(), ToString::to_string),
-        })?;
-    let selected = order
-        .iter()
-        .find(|method| {
-            wanted.pref_security_methods.contains(method)
-                && offers.iter().all(|offered| offered.contains(method))
-        })
-        .cloned();
-    let information = SecurityInformation {
-        authentication_info: selected
-            .as_ref()
-            .map(|method| serde_json::json!({ "method": method }).to_string()),
-        authorization_info: None,
-        sel_security_method: selected,
-        api_id: api_id.clone(),
-        grant_type: None,
-        ..wanted.clone()
-    };
-    Ok(SecurityEntry {
-        aef_id,
-        api_id,
-        information,
-    })
-}
+        let concerned: Concerned<'a> = self
+            .reachable
+            .iter()
+            .filter(|api| wanted.api_id.as_ref().is_none_or(|id| *id == api.id))
+            .flat_map(|api| offers(api).map(|offer| (*api, offer)))
+            .filter(|(_, offer)| {
+                let aef_id = wanted.aef_id.as_ref();
+                aef_id.is_none_or(|id| *id == offer.profile.aef_id) && is_about(wanted, offer)
+            })
+            .collect();
+        match concerned.last() {
+            Some((_, offer)) => Ok((offer.profile.aef_id.clone(), concerned)),
+            None => Err(Refusal::AefOutOfReach {
+                aef_id: wanted
+                    .aef_id
+                    .as_ref()
+                    .map_or_else(|| "(interfaceDetails)".to_owned(), ToString::to_string),
+            }),
+        }
+    }
 
-fn same_address(offered: &InterfaceDescription, wanted: &InterfaceDescription) -> bool {
-    offered.ipv4_addr == wanted.ipv4_addr
-        && offered.ipv6_addr == wanted.ipv6_addr
-        && offered.fqdn == wanted.fqdn
-        && offered.port == wanted.port
-        && offered.api_prefix == wanted.api_prefix
-}
+    /// The methods on which everyone agrees, the operator's preferred one first.
+    fn candidates(
+        &self,
+        wanted: &SecurityInformation,
+        terms: MethodTerms,
+        concerned: &Concerned<'_>,
+    ) -> Vec<SecurityMethod> {
+        // Whoever was shut out is answered as if policy forbade every method (TS 29.222 table 8.5.4.2.3-1).
+        let open = concerned
+            .iter()
+            .any(|(api, _)| !self.invoker.bars.hold(&api.id));
+        if !open {
+            return Vec::new();
+        }
+        let names = concerned
+            .iter()
+            .map(|(api, _)| api.description.api_name.as_str());
+        let mut candidates = self.policy.of_apis(names);
+        candidates.retain(|method| {
+            let in_time = match terms.access_scenario {
+                AccessScenario::BeforeInvocation => true,
+                // Only a token comes along with the call itself (D-35).
+                AccessScenario::AtInvocation => *method == SecurityMethod::Oauth,
+            };
+            in_time
+                && wanted.pref_security_methods.contains(method)
+                && concerned
+                    .iter()
+                    .all(|(_, offer)| offer.methods().contains(method))
+        });
+        candidates
+    }
 
-fn same_interface(one: &SecurityInformation, other: &SecurityInformation) -> bool {
-    match (&one.interface_details, &other.interface_details) {
-        (None, None) => true,
-        (Some(one), Some(other)) => same_address(one, other),
-        _ => false,
+    /// Whether a token for these interfaces is bound to the invoker's certificate.
+    fn binds_tokens(&self, concerned: &Concerned<'_>) -> bool {
+        self.policy.certificate_bound_tokens
+            || concerned.iter().any(|(_, offer)| offer.wants_certificate())
+    }
+
+    /// The entries by Method 1, with a key for each interface; nothing when one of them cannot have any.
+    fn with_keys(
+        &mut self,
+        aef_id: &AefId,
+        wanted: &SecurityInformation,
+        profile: PskProfile,
+        concerned: &Concerned<'_>,
+    ) -> Option<Vec<SecurityEntry>> {
+        if !self.keys.serves(profile) {
+            return None;
+        }
+        let claims = self
+            .claims
+            .get_or_init(|| Claims::new(self.apis.iter().copied()));
+        let places = places(concerned.iter().map(|(_, offer)| *offer), claims)?;
+        let alone = places.len() == 1;
+        places
+            .into_iter()
+            .map(|place| {
+                let keys = self.keys.of(profile, aef_id, &place)?;
+                let selected = (SecurityMethod::Psk, told_of(&keys.current));
+                let mut entry = entry(aef_id, wanted, Some(selected));
+                if !alone {
+                    entry.information.aef_id = None;
+                    entry.information.interface_details = Some(place.address);
+                }
+                entry.psk = Some(keys);
+                Some(entry)
+            })
+            .collect()
     }
 }
 
-/// Which of an invoker's APIs at which AEF go by which method, as things stand now: derived at each use, so that a
-/// withdrawn API is out of every later token and answer (P-26), and so is one whose AEF no longer takes the method, or never
-/// did because it was published after the negotiation (TS 33.122 clause 6.7).
-pub fn granted<'a>(
-    invoker: &'a Invoker,
-    context: &'a SecurityContext,
-    apis: impl Iterator<Item = &'a ServiceApi> + Clone,
-) -> impl Iterator<Item = Grant<'a>> {
-    context
-        .entries
-        .iter()
-        .flat_map(move |entry| granted_by(entry, invoker, apis.clone()))
+/// An entry as it is answered, with the method that was selected and what the invoker is told of it.
+fn entry(
+    aef_id: &AefId,
+    wanted: &SecurityInformation,
+    selected: Option<(SecurityMethod, String)>,
+) -> SecurityEntry {
+    let (method, text) = selected.unzip();
+    SecurityEntry {
+        aef_id: aef_id.clone(),
+        api_id: wanted.api_id.clone(),
+        information: SecurityInformation {
+            sel_security_method: method,
+            authentication_info: text,
+            authorization_info: None,
+            grant_type: None,
+            ..wanted.clone()
+        },
+        revoked: Default::default(),
+        psk: None,
+    }
 }
 
-/// The part of [`granted`] that one entry brings.
-pub fn granted_by<'a>(
-    entry: &'a SecurityEntry,
-    invoker: &'a Invoker,
-    apis: impl Iterator<Item = &'a ServiceApi>,
-) -> impl Iterator<Item = Grant<'a>> {
-    apis.filter_map(move |api| {
-        let concerned = entry.api_id.as_ref().is_none_or(|id| *id == api.id);
-        let method = entry.information.sel_security_method.as_ref()?;
-        (concerned && invoker.reach.includes(api) && takes(api, entry, method)).then_some(Grant {
-            entry,
-            api,
-            method,
-        })
+/// What the invoker is told of a method, as the compact JSON text of D-08.
+fn told(method: &SecurityMethod, with_certificate: bool) -> String {
+    let mut text = json!({ "method": method });
+    if let (SecurityMethod::Oauth, true, Some(members)) =
+        (method, with_certificate, text.as_object_mut())
+    {
+        members.insert("mutualTls".to_owned(), true.into());
+    }
+    text.to_string()
+}
+
+/// What the invoker is told of a key: everything but the key, which it derives itself (D-09).
+fn told_of(key: &AefPsk) -> String {
+    json!({
+        "method": SecurityMethod::Psk,
+        "profile": key.profile,
+        "pskId": key.identity,
+        "exp": key.expires.0.unix_timestamp(),
+        "tls": key.tls,
+        "interface": key.interface,
     })
-}
-
-/// The APIs that an entry is about but whose method has changed since: the invoker has to ask which counts now (TS 33.122
-/// clause 6.7).
-pub fn outdated<'a>(
-    invoker: &'a Invoker,
-    entry: &'a SecurityEntry,
-    apis: impl Iterator<Item = &'a ServiceApi>,
-) -> impl Iterator<Item = &'a ServiceApi> {
-    apis.filter(move |api| {
-        let concerned = entry.api_id.as_ref().is_none_or(|id| *id == api.id);
-        let method = entry.information.sel_security_method.as_ref();
-        concerned
-            && invoker.reach.includes(api)
-            && offers(api, entry).next().is_some()
-            && method.is_some_and(|method| !takes(api, entry, method))
-    })
-}
-
-/// Whether an API is exposed where an entry says, and takes a method everywhere there.
-fn takes(api: &ServiceApi, entry: &SecurityEntry, method: &SecurityMethod) -> bool {
-    let mut offers = offers(api, entry).peekable();
-    offers.peek().is_some() && offers.all(|offered| offered.contains(method))
-}
-
-/// What each interface that an entry is about accepts.
-fn offers<'a>(
-    api: &'a ServiceApi,
-    entry: &'a SecurityEntry,
-) -> impl Iterator<Item = &'a [SecurityMethod]> {
-    let profiles = api.description.aef_profiles.iter().flatten();
-    profiles
-        .filter(|profile| profile.aef_id == entry.aef_id)
-        .flat_map(|profile| methods_at(profile, &entry.information))
-}
-
-/// One API at one AEF that an invoker may call, and how.
-#[derive(Clone, Copy, Debug)]
-pub struct Grant<'a> {
-    /// The entry that it comes from.
-    pub entry: &'a SecurityEntry,
-    /// The API.
-    pub api: &'a ServiceApi,
-    /// The method that counts.
-    pub method: &'a SecurityMethod,
+    .to_string()
 }
 
 #[cfg(test)]

@@ -1,7 +1,12 @@
 //! The records that procedures decide on. Each is one JSON object in the store.
 
+mod access;
+mod revoked;
+mod security;
+
 use std::collections::BTreeSet;
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use capif_spec::{
     common::{
         AefId, ApiInvokerId, ApiProviderDomainId, ApiProviderFunctionId, DateTime, ServiceApiId,
@@ -10,11 +15,15 @@ use capif_spec::{
     events::{EventNotification, EventSubscription},
     logging::Log,
     publish_service::ServiceApiDescription,
-    security::SecurityInformation,
 };
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
+pub use self::{
+    access::{AccessControlPolicy, Limits, TimeRange, Usage},
+    revoked::{Bars, Callback, Revocation},
+    security::{AefPsk, AefPsks, SealedKey, SecurityContext, SecurityEntry},
+};
 use crate::changes::{Kind, Record};
 
 /// A SHA-256 digest, written as 64 hexadecimal digits. Comparison takes the same time wherever the difference lies.
@@ -33,6 +42,22 @@ impl Digest {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The octets, as tokens write them: base64url without padding (RFC 8705 section 3.1).
+    #[must_use]
+    pub fn to_base64url(&self) -> String {
+        let digit = |digit: u8| char::from(digit).to_digit(16).unwrap_or_default();
+        let octets: Vec<u8> = self
+            .0
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| {
+                let octet = pair.iter().fold(0, |octet, half| octet * 16 + digit(*half));
+                u8::try_from(octet).unwrap_or_default()
+            })
+            .collect();
+        BASE64_URL_SAFE_NO_PAD.encode(octets)
     }
 }
 
@@ -239,6 +264,9 @@ pub struct Invoker {
     pub onboarded: DateTime,
     /// Who vouched for it: the issuer of its credential.
     pub issuer: String,
+    /// What the operator shut it out of.
+    #[serde(default, skip_serializing_if = "Bars::is_empty")]
+    pub bars: Bars,
 }
 
 impl Record for Invoker {
@@ -342,39 +370,6 @@ impl Record for ServiceApiName {
     const KIND: Kind = Kind::ServiceApiName;
     fn record_id(&self) -> String {
         Self::id(&self.domain_id, &self.api_name)
-    }
-}
-
-/// One negotiated entry of a security context (TS 29.222 clause 8.5.4.2.3).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SecurityEntry {
-    /// The AEF it is about.
-    pub aef_id: AefId,
-    /// The one API it is about; every API of that AEF within the invoker's reach if absent.
-    pub api_id: Option<ServiceApiId>,
-    /// The entry as it was answered, with the selected method.
-    pub information: SecurityInformation,
-}
-
-/// What an API invoker and the CCF agreed on for CAPIF-2/2e (TS 33.122 clause 6.3).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SecurityContext {
-    /// The invoker.
-    pub invoker_id: ApiInvokerId,
-    /// What was negotiated, in the order of the request.
-    pub entries: Vec<SecurityEntry>,
-    /// Where the invoker wants to hear of a revocation.
-    pub notification_destination: Uri,
-    /// The features agreed on.
-    pub features: SupportedFeatures,
-    /// Grows when authorization is taken away; tokens of an earlier number are dead.
-    pub generation: u64,
-}
-
-impl Record for SecurityContext {
-    const KIND: Kind = Kind::SecurityContext;
-    fn record_id(&self) -> String {
-        self.invoker_id.to_string()
     }
 }
 

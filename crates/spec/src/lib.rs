@@ -30,6 +30,8 @@ pub mod events;
 
 pub mod security;
 
+pub mod vendor;
+
 pub mod access_control_policy;
 
 pub mod logging;

@@ -17,6 +17,7 @@ use crate::{
         SupportedFeatures,
     },
     security::OAuthGrantType,
+    vendor::InterfaceTerms,
 };
 
 object! {
@@ -204,7 +205,8 @@ impl Checked for InterfaceDescription {
             return Err(Violation::new("/apiPrefix", "`apiPrefix` begins with `/`"));
         }
         checked::not_empty("securityMethods", &self.security_methods)?;
-        checked::not_empty("grantTypes", &self.grant_types)
+        checked::not_empty("grantTypes", &self.grant_types)?;
+        InterfaceTerms::of(self).map(drop)
     }
 }
 

@@ -7,7 +7,7 @@ pub use self::{
     scope::{SCOPE_BYTES_MAX, Scope, ScopeError},
     token::{
         AccessTokenClaims, AccessTokenErr, AccessTokenError, AccessTokenReq, AccessTokenRsp,
-        ResOwnerId,
+        Confirmation, ResOwnerId,
     },
 };
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
         AefId, ApiInvokerId, Redacted, ServiceApiId, SupportedFeatures, Uri, WebsockNotifConfig,
     },
     publish_service::{InterfaceDescription, SecurityMethod},
+    vendor::MethodTerms,
 };
 
 object! {
@@ -74,7 +75,8 @@ impl Checked for SecurityInformation {
         checked::not_empty("prefSecurityMethods", &self.pref_security_methods)?;
         checked::bounded("authenticationInfo", &self.authentication_info)?;
         checked::bounded("authorizationInfo", &self.authorization_info)?;
-        checked::not_empty("grantType", &self.grant_type)
+        checked::not_empty("grantType", &self.grant_type)?;
+        MethodTerms::of(self).map(drop)
     }
 }
 

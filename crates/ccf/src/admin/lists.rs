@@ -3,17 +3,23 @@
 use std::sync::Arc;
 
 use capif_procedures::{
-    changes::Kind,
-    state::{InvocationLogEntry, Notification},
+    changes::{Key, Kind},
+    state::{Bars, Callback, InvocationLogEntry, Notification},
 };
 use capif_transport::Body;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::access;
 use crate::{
     api::{json_answer, problem::ApiError},
     core::Core,
     store::{self, Page},
+    tasks::{
+        notify::ALARM_AGE,
+        parcel::{self, Found},
+    },
+    view::Lane,
 };
 
 /// How many log entries one listing shows.
@@ -31,6 +37,9 @@ pub(super) async fn list(
         "apis" => apis(core),
         "contexts" => contexts(core),
         "events" => events(core),
+        "policies" => access::list(core),
+        "usage" => access::usage(core),
+        "alarms" => alarms(core).await?,
         "logs" => logs(core, query).await?,
         _ => return Err(ApiError::UnknownPath),
     };
@@ -49,10 +58,26 @@ fn invokers(core: &Core) -> Vec<Value> {
                 "certificateEnds": invoker.certificate.not_after,
                 "issuer": invoker.issuer,
                 "apis": invoker.reach.api_names,
+                "barred": barred(&invoker.bars),
+                "waiting": records.waiting_in(&Lane::new(
+                    Kind::Callback,
+                    Callback::prefix(invoker.id.as_str()),
+                )),
                 "information": invoker.information,
             })
         })
         .collect()
+}
+
+/// What the operator shut an invoker out of: `all`, the ids of APIs, or nothing.
+fn barred(bars: &Bars) -> Value {
+    if bars.all {
+        json!("all")
+    } else if bars.is_empty() {
+        Value::Null
+    } else {
+        json!(bars.apis)
+    }
 }
 
 fn providers(core: &Core) -> Vec<Value> {
@@ -142,10 +167,43 @@ fn events(core: &Core) -> Vec<Value> {
                 "role": subscription.role,
                 "events": subscription.subscription.events,
                 "notificationDestination": subscription.subscription.notification_destination,
-                "waiting": records.waiting_under(&prefix),
+                "waiting": records.waiting_in(&Lane::new(Kind::Notification, prefix)),
             })
         })
         .collect()
+}
+
+/// Receivers that owe an acknowledgement for too long, each with the oldest message that waits for it.
+async fn alarms(core: &Core) -> Result<Vec<Value>, ApiError> {
+    let waiting: Vec<(Lane, Key, usize)> = {
+        let records = core.view.read();
+        records
+            .waiting()
+            .filter_map(|lane| {
+                let key = Key::new(lane.kind, records.next_in(lane)?);
+                Some((lane.clone(), key, records.waiting_in(lane)))
+            })
+            .collect()
+    };
+    let now = core.clock.now();
+    let mut rows = Vec::new();
+    for (lane, key, count) in waiting {
+        // Whoever gives no place to be told at, or is the operator's own choice not to be told, is no alarm.
+        let Found::Parcel(parcel) = parcel::load(core, &key).await? else {
+            continue;
+        };
+        if parcel.alarms && now - parcel.raised.0 > ALARM_AGE {
+            rows.push(json!({
+                "receiver": parcel.receiver,
+                "lane": lane.prefix,
+                "what": parcel.what,
+                "destination": parcel.destination,
+                "since": parcel.raised,
+                "waiting": count,
+            }));
+        }
+    }
+    Ok(rows)
 }
 
 /// `?after=ID` continues a listing; `?aef=ID` keeps to one AEF.

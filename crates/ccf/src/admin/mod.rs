@@ -1,6 +1,7 @@
 //! The operator's API: a Unix socket in the CCF's folder that only the folder's owner can open, so that there is no password to
 //! set, to default or to leak (P-37). The commands of `capif` speak it.
 
+mod access;
 mod lists;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -15,6 +16,7 @@ use capif_transport::{Body, Connection, Handler, collect};
 use http::{Method, Request, Response, StatusCode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+pub use self::access::{ApiChoice, NewPolicy, OldPolicy, Permitted, Revoked, TimeRange, Verdict};
 use crate::{
     api::{handed_over, json_answer, no_content, problem::ApiError, registration},
     core::Core,
@@ -90,6 +92,22 @@ impl Admin {
                 json_answer(StatusCode::CREATED, &taken)
             }
             (&Method::DELETE, ["invokers", id]) => self.offboard(id).await,
+            (&Method::POST, ["policies"]) => {
+                let set = access::set(&self.core, parse(&body)?).await?;
+                json_answer(StatusCode::OK, &set)
+            }
+            (&Method::POST, ["policies", "remove"]) => {
+                let removed = access::remove(&self.core, parse(&body)?).await?;
+                json_answer(StatusCode::OK, &removed)
+            }
+            (&Method::POST, ["revocations"]) => {
+                let revoked = access::revoke(&self.core, parse(&body)?).await?;
+                json_answer(StatusCode::OK, &revoked)
+            }
+            (&Method::POST, ["permissions"]) => {
+                let permitted = access::permit(&self.core, parse(&body)?).await?;
+                json_answer(StatusCode::OK, &permitted)
+            }
             _ => Err(ApiError::UnknownPath),
         }
     }
@@ -170,10 +188,7 @@ impl Admin {
                 let invoker = records.invoker(id).ok_or(Refusal::NotFound {
                     what: "API invoker",
                 })?;
-                Ok((
-                    offboarding::offboard(invoker, records.subscriptions(), &now),
-                    (),
-                ))
+                Ok((offboarding::offboard(invoker, records.around(id), &now), ()))
             })
             .await?;
         self.core.close_connections_of(id, None);

@@ -9,6 +9,8 @@ pub mod identity;
 pub mod operations;
 pub mod problem;
 
+mod access_control;
+pub(crate) mod allowances;
 mod events;
 pub(crate) mod handed_over;
 mod invocation_log;

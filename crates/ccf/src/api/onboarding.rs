@@ -70,7 +70,7 @@ pub(crate) fn delete(call: Call) -> Answer {
                     what: "API invoker",
                 })?;
                 Ok((
-                    offboarding::offboard(invoker, records.subscriptions(), &call.now),
+                    offboarding::offboard(invoker, records.around(id.as_str()), &call.now),
                     (),
                 ))
             })

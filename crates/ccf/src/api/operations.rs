@@ -6,8 +6,8 @@
 use http::Method;
 
 use super::{
-    Handler, events, handed_over, invocation_log, jwks, onboarding, publication, registration,
-    security,
+    Handler, access_control, events, handed_over, invocation_log, jwks, onboarding, publication,
+    registration, security,
 };
 
 /// Who may call an operation.
@@ -362,7 +362,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Aef],
         owner: PathOwner::None,
         body: BodyKind::None,
-        handler: None,
+        handler: Some(access_control::list),
     },
     Operation {
         id: "CreateLogEntServAPIInv",
@@ -408,6 +408,15 @@ pub const OPERATIONS: &[Operation] = &[
         owner: PathOwner::None,
         body: BodyKind::Json,
         handler: Some(handed_over::create),
+    },
+    Operation {
+        id: "AskForAllowance",
+        method: Method::POST,
+        path: "/capif-allowances/v1/{serviceApiId}",
+        callers: &[CallerKind::Aef],
+        owner: PathOwner::None,
+        body: BodyKind::Json,
+        handler: Some(access_control::allow),
     },
 ];
 

@@ -303,6 +303,7 @@ fn of_refusal(refusal: &Refusal) -> Verdict<'_> {
             Some("/securityInfo"),
         ),
         Refusal::TooMany { .. } => (StatusCode::FORBIDDEN, "UNSPECIFIED_MSG_FAILURE", None),
+        Refusal::SeveralApis { .. } => (StatusCode::CONFLICT, "UNSPECIFIED_MSG_FAILURE", None),
     };
     Verdict {
         status,

@@ -2,20 +2,26 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use capif_procedures::{
+    aefpsk::{self, Facts, Profile},
     authentication::{self, Material},
-    authorization::{self, TokenRequest},
+    authorization::{self, TokenRequest, TokenTerms},
     refusal::{Refusal, RequestFault, TokenRefusal},
-    revocation, security_method,
-    state::Digest,
+    revocation::{self, Order},
+    security_method::{self, PskSession},
+    state::{AefPsk, Digest, SealedKey},
 };
 use capif_spec::{
     common::{AefId, ServiceApiId},
-    security::{AccessTokenReq, AccessTokenRsp, SecurityNotification, ServiceSecurity},
+    security::{AccessTokenReq, AccessTokenRsp, Cause, SecurityNotification, ServiceSecurity},
 };
+use capif_transport::Session;
 use http::{HeaderValue, StatusCode, header};
 
 use super::{Answer, Call, created, json_answer, no_content, problem::ApiError};
-use crate::random;
+use crate::{
+    random,
+    sealing::{self, SealingKey},
+};
 
 /// `PUT trustedInvokers/{apiInvokerId}`; repeating it replaces the context.
 pub(crate) fn create(call: Call) -> Answer {
@@ -37,6 +43,13 @@ pub(crate) fn update(call: Call) -> Answer {
 async fn negotiate(call: &Call, must_exist: bool) -> Result<ServiceSecurity, ApiError> {
     let request: ServiceSecurity = call.checked()?;
     let id = call.caller.invoker()?.record.id.clone();
+    let session = call.connection.session().map(|session| KeySession {
+        session,
+        sealing: &call.core.sealing,
+    });
+    if session.is_none() {
+        tracing::warn!("this listener keeps no facts of its sessions: PSK is not selected");
+    }
     call.core
         .transact(|records| {
             let invoker = records
@@ -54,10 +67,52 @@ async fn negotiate(call: &Call, must_exist: bool) -> Result<ServiceSecurity, Api
                 &invoker.record,
                 held.map(AsRef::as_ref),
                 records.apis(),
-                &call.core.config.security.methods,
+                &call.core.policy,
+                session.as_ref().map(|session| session as &dyn PskSession),
+                &call.now,
             )
         })
         .await
+}
+
+/// The session that carries a negotiation, as the source of its keys (TS 33.122 clause A.1).
+struct KeySession<'a> {
+    session: &'a Session,
+    sealing: &'a SealingKey,
+}
+
+impl KeySession<'_> {
+    fn facts(&self, profile: Profile) -> Option<Facts<'_>> {
+        let (key, session_id): (&[u8], &[u8]) = match profile {
+            Profile::A1Exporter => (self.session.exported_key(), self.session.exported_id()),
+            Profile::A1Tls12 => {
+                let facts = self.session.tls12()?;
+                (facts.master_secret, facts.session_id)
+            }
+        };
+        Some(Facts {
+            profile,
+            key,
+            session_id,
+        })
+    }
+}
+
+impl PskSession for KeySession<'_> {
+    fn serves(&self, profile: Profile) -> bool {
+        self.facts(profile).is_some()
+    }
+
+    fn key(&self, profile: Profile, interface: &str, identity: &str) -> Option<SealedKey> {
+        let derived = aefpsk::derive(&self.facts(profile)?, interface)
+            .inspect_err(|error| tracing::error!(identity, %error, "a key was not derived"))
+            .ok()?;
+        let sealed = self.sealing.seal(&derived, identity);
+        if sealed.is_none() {
+            tracing::error!(identity, "a key was not sealed");
+        }
+        sealed.map(SealedKey::new)
+    }
 }
 
 /// `GET trustedInvokers/{apiInvokerId}`.
@@ -80,6 +135,19 @@ pub(crate) fn get(call: Call) -> Answer {
         let material = Material {
             jwks_uri: &jwks_uri,
             anchors: &anchors,
+            unseal: &|key: &AefPsk| {
+                let opened = call.core.sealing.open(key.sealed.as_str(), &key.identity);
+                if opened.is_none() {
+                    tracing::error!(
+                        identity = key.identity,
+                        "a key does not open: {} was changed since; its invoker negotiates anew",
+                        sealing::FILE
+                    );
+                }
+                opened
+            },
+            certificate_bound_tokens: call.core.policy.certificate_bound_tokens,
+            now: &call.now,
         };
         let records = call.core.view.read();
         let invoker = records.invoker(call.parameter(0));
@@ -108,7 +176,7 @@ pub(crate) fn revoke_all(call: Call) -> Answer {
     Box::pin(async move {
         let aef_id = aef_id(&call)?;
         let invoker = call.parameter(0).to_owned();
-        revoke(&call, &aef_id, &invoker, None).await?;
+        revoke(&call, &aef_id, &invoker, None, Cause::AuthorizationIssue).await?;
         Ok(no_content())
     })
 }
@@ -133,7 +201,8 @@ pub(crate) fn revoke_some(call: Call) -> Answer {
             .iter()
             .map(|id| ServiceApiId::new(id.to_string()))
             .collect();
-        revoke(&call, &aef_id, notice.api_invoker_id.as_str(), Some(&apis)).await?;
+        let id = notice.api_invoker_id.as_str();
+        revoke(&call, &aef_id, id, Some(&apis), notice.cause.clone()).await?;
         Ok(no_content())
     })
 }
@@ -143,14 +212,28 @@ async fn revoke(
     aef_id: &AefId,
     invoker: &str,
     apis: Option<&[ServiceApiId]>,
+    cause: Cause,
 ) -> Result<(), ApiError> {
     call.core
         .transact(|records| {
-            let context = records.context(invoker).ok_or(Refusal::NotFound {
+            let held = records.invoker(invoker).zip(records.context(invoker));
+            let (invoker, context) = held.ok_or(Refusal::NotFound {
                 what: "security context",
             })?;
-            let changes =
-                revocation::revoke(aef_id, apis, context, records.subscriptions(), &call.now)?;
+            let order = Order {
+                apis,
+                cause: cause.clone(),
+                callback: call.core.calls_back(records, &context.record),
+                now: &call.now,
+            };
+            let changes = revocation::revoke(
+                aef_id,
+                &order,
+                &invoker.record,
+                context,
+                records.apis(),
+                records.subscriptions(),
+            )?;
             Ok((changes, ()))
         })
         .await
@@ -181,7 +264,11 @@ pub(crate) fn token(call: Call) -> Answer {
             secret,
             scope: form.scope.as_deref(),
         };
-        let lifetime = i64::from(core.config.security.token_seconds);
+        let terms = TokenTerms {
+            jti: random::id("")?,
+            lifetime_seconds: i64::from(core.config.security.token_seconds),
+            certificate_bound: core.policy.certificate_bound_tokens,
+        };
         let claims = {
             let records = core.view.read();
             authorization::grant(
@@ -189,8 +276,7 @@ pub(crate) fn token(call: Call) -> Answer {
                 &invoker.record,
                 records.context(id).map(|held| &held.record),
                 records.apis(),
-                random::id("")?,
-                lifetime,
+                terms,
                 &call.now,
             )
         };

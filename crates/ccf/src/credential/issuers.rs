@@ -336,6 +336,8 @@ fn keys_of(section: &IssuerSection, clock: &SharedClock) -> Result<Keys, Authori
         anchors: Some(anchors),
         identity: None,
         clock: Arc::clone(clock),
+        session: None,
+        tls12_only: false,
     };
     let client =
         Client::new(tls, ClientLimits::default()).map_err(|error| unusable(error.to_string()))?;

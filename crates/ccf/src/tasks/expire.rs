@@ -1,17 +1,18 @@
 //! Removal of what time has made needless: marks of use of credentials that are too old to be used anyway, handed-over
-//! credentials that nobody used, old invocation logs.
+//! credentials that nobody used, old invocation logs, what nobody could be told, what was used of APIs that are withdrawn.
 
 use std::{sync::Arc, time::Duration};
 
 use capif_procedures::{
     changes::{Change, Changes, Expect, Record},
-    state::{CredentialUse, InvocationLogEntry, RegisteredCredential},
+    state::{Callback, CredentialUse, InvocationLogEntry, RegisteredCredential, Usage},
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     core::Core,
     store::{self, CommitError, Fault, Page},
+    tasks::parcel::CALLBACK_KEPT,
 };
 
 /// How often the store is swept.
@@ -22,12 +23,21 @@ const BATCH: usize = 500;
 
 /// Runs until stopped.
 pub(super) async fn run(core: Arc<Core>, mut stopped: watch::Receiver<bool>) {
+    let withdrawn = Arc::clone(core.view.withdrawn());
+    let mut due = Instant::now();
     loop {
-        if let Err(fault) = sweep_all(&core).await {
+        let swept = if Instant::now() >= due {
+            due = Instant::now() + PERIOD;
+            sweep_all(&core).await
+        } else {
+            sweep_usage(&core).await
+        };
+        if let Err(fault) = swept {
             tracing::warn!(%fault, "expired records were not removed");
         }
         tokio::select! {
-            () = tokio::time::sleep(PERIOD) => {}
+            () = tokio::time::sleep_until(due) => {}
+            () = withdrawn.notified() => {}
             _ = stopped.wait_for(|stopped| *stopped) => break,
         }
     }
@@ -37,8 +47,16 @@ async fn sweep_all(core: &Core) -> Result<(), Fault> {
     let now = core.now();
     sweep::<CredentialUse>(core, |record| record.expires <= now).await?;
     sweep::<RegisteredCredential>(core, |record| record.expires <= now).await?;
+    sweep::<Callback>(core, |record| record.raised.0 + CALLBACK_KEPT < now.0).await?;
+    sweep_usage(core).await?;
     let kept = time::Duration::hours(i64::from(core.config.limits.log_hours));
     sweep::<InvocationLogEntry>(core, |record| record.received.0 + kept <= now.0).await
+}
+
+/// Ids are not given twice, so that what was used of an API that is not there counts for nothing any more.
+async fn sweep_usage(core: &Core) -> Result<(), Fault> {
+    let withdrawn = |usage: &Usage| core.view.read().api(usage.api_id.as_str()).is_none();
+    sweep::<Usage>(core, withdrawn).await
 }
 
 async fn sweep<R: Record>(core: &Core, expired: impl Fn(&R) -> bool) -> Result<(), Fault> {

@@ -1,8 +1,11 @@
-//! Delivery of notifications: at least once, in order within a subscription, until acknowledged (TS 33.122 clause 6.8 steps 7 to
-//! 10). Receivers do not wait for one another.
+//! Delivery of messages: at least once, in order within a lane, until acknowledged (TS 33.122 clause 6.8 steps 7 to 10). Lanes
+//! do not wait for one another.
 //!
-//! Choice: any answer 2xx acknowledges; TS 29.222 names 204, deployed receivers answer 200 as well. Redirects are not
-//! followed: where a notification goes was judged when the subscription was made.
+//! What is delivered: notifications of events to their subscribers, revocations to AEFs (TS 29.222 clause 6.2.2.3), and, by a
+//! delivery of their own with their own places, notifications of revocation to invokers, who are nobody's certified servers.
+//!
+//! Choice: any answer 2xx acknowledges; TS 29.222 names 204 or 200, deployed receivers take either. Redirects are not
+//! followed: where a message goes was judged before.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -10,18 +13,16 @@ use std::{
     time::Duration,
 };
 
-use capif_procedures::{
-    changes::{Changes, Expect},
-    state::Notification,
-};
+use capif_procedures::changes::{Change, Changes, Expect, Key, Kind};
 use capif_transport::{Client, full};
 use http::{Request, header};
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{Notify, Semaphore, watch},
     task::JoinSet,
 };
 
-use crate::{core::Core, store};
+use super::parcel::{self, Found, Parcel};
+use crate::{core::Core, view::Lane};
 
 /// How many receivers are served at the same time.
 const RECEIVERS_MAX: usize = 1024;
@@ -30,8 +31,8 @@ const RECEIVERS_MAX: usize = 1024;
 /// waits for them alone.
 const LANE_RECEIVERS_MAX: usize = 16;
 
-/// How many lanes are remembered before those that nobody uses are cleared.
-const LANES_MAX: usize = 10_000;
+/// How many owners of lanes are remembered before those that nobody uses are cleared.
+const OWNERS_MAX: usize = 10_000;
 
 /// How long a receiver may take to answer.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
@@ -39,51 +40,59 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// The pause after a first failure.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 
-/// How often the waiting notifications are looked at without being woken.
+/// How often what waits is looked at without being woken.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// From which age on an unacknowledged notification is an alarm.
-const ALARM_AGE: time::Duration = time::Duration::seconds(60);
+/// From which age on an unacknowledged message is an alarm.
+pub(crate) const ALARM_AGE: time::Duration = time::Duration::seconds(60);
+
+/// What one delivery takes care of, and by which means.
+pub(super) struct Route {
+    pub(super) kinds: &'static [Kind],
+    pub(super) client: Client,
+    /// The longest pause between two attempts.
+    pub(super) pause_max: Duration,
+    pub(super) wake: Arc<Notify>,
+}
 
 struct Delivery {
     core: Arc<Core>,
-    client: Client,
+    route: Route,
     stopped: watch::Receiver<bool>,
-    /// Subscriptions that are being served, by their prefix.
-    served: Mutex<HashSet<String>>,
+    /// Lanes that are being served.
+    served: Mutex<HashSet<Lane>>,
     receivers: Semaphore,
-    lanes: Mutex<HashMap<String, Arc<Semaphore>>>,
+    owners: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
-/// Marks a subscription as served for as long as it is.
+/// Marks a lane as served for as long as it is.
 struct Served<'a> {
     delivery: &'a Delivery,
-    prefix: &'a str,
+    lane: &'a Lane,
 }
 
 impl Drop for Served<'_> {
     fn drop(&mut self) {
-        self.delivery.served().remove(self.prefix);
+        self.delivery.served().remove(self.lane);
     }
 }
 
 /// Runs until stopped.
-pub(super) async fn run(core: Arc<Core>, client: Client, mut stopped: watch::Receiver<bool>) {
-    let wake = Arc::clone(core.view.notifications());
+pub(super) async fn run(core: Arc<Core>, route: Route, mut stopped: watch::Receiver<bool>) {
+    let wake = Arc::clone(&route.wake);
     let delivery = Arc::new(Delivery {
         core,
-        client,
+        route,
         stopped: stopped.clone(),
         served: Mutex::default(),
         receivers: Semaphore::new(RECEIVERS_MAX),
-        lanes: Mutex::default(),
+        owners: Mutex::default(),
     });
     let mut deliveries = JoinSet::new();
     loop {
-        let waiting = delivery.core.view.read().waiting();
-        for prefix in waiting {
-            if delivery.served().insert(prefix.clone()) {
-                deliveries.spawn(Arc::clone(&delivery).serve(prefix));
+        for lane in delivery.waiting() {
+            if delivery.served().insert(lane.clone()) {
+                deliveries.spawn(Arc::clone(&delivery).serve(lane));
             }
         }
         while deliveries.try_join_next().is_some() {}
@@ -97,88 +106,92 @@ pub(super) async fn run(core: Arc<Core>, client: Client, mut stopped: watch::Rec
 }
 
 impl Delivery {
-    fn served(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+    fn served(&self) -> std::sync::MutexGuard<'_, HashSet<Lane>> {
         self.served.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Delivers what waits under one subscription, in order.
-    async fn serve(self: Arc<Self>, prefix: String) {
-        let longest = Duration::from_secs(u64::from(self.core.config.events.retry_seconds_max));
+    fn waiting(&self) -> Vec<Lane> {
+        let records = self.core.view.read();
+        let own = |lane: &&Lane| self.route.kinds.contains(&lane.kind);
+        records.waiting().filter(own).cloned().collect()
+    }
+
+    /// Delivers what waits in one lane, in order.
+    async fn serve(self: Arc<Self>, lane: Lane) {
         let mut stopped = self.stopped.clone();
         let mut pause = PAUSE_FIRST;
         let mut alarmed = false;
         let served = Served {
             delivery: &self,
-            prefix: &prefix,
+            lane: &lane,
         };
         while !*stopped.borrow() {
-            match self.next(&prefix, &mut alarmed).await {
+            match self.next(&lane, &mut alarmed).await {
                 Ok(true) => {
                     pause = PAUSE_FIRST;
                     alarmed = false;
                 }
                 Ok(false) => break,
                 Err(reason) => {
-                    tracing::warn!(
-                        subscription = prefix,
-                        reason,
-                        "notification not acknowledged"
-                    );
+                    tracing::warn!(lane = lane.prefix, reason, "notification not acknowledged");
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
                         _ = stopped.wait_for(|stopped| *stopped) => {}
                     }
-                    pause = (pause * 2).min(longest);
+                    pause = (pause * 2).min(self.route.pause_max);
                 }
             }
         }
         drop(served);
-        if self.core.view.read().next_notification(&prefix).is_some() {
-            self.core.view.notifications().notify_one();
+        if self.core.view.read().next_in(&lane).is_some() {
+            self.route.wake.notify_one();
         }
     }
 
-    /// Delivers the next notification; `false` when there is none.
-    async fn next(&self, prefix: &str, alarmed: &mut bool) -> Result<bool, String> {
-        let (id, destination) = {
-            let records = self.core.view.read();
-            let Some(id) = records.next_notification(prefix).cloned() else {
-                return Ok(false);
-            };
-            let destination = prefix
-                .trim_end_matches('/')
-                .split_once('/')
-                .and_then(|(subscriber, id)| records.subscription(subscriber, id))
-                .map(|held| held.record.subscription.notification_destination.clone());
-            (id, destination)
+    /// Delivers the next message; `false` when there is none.
+    async fn next(&self, lane: &Lane, alarmed: &mut bool) -> Result<bool, String> {
+        let Some(id) = self.core.view.read().next_in(lane).cloned() else {
+            return Ok(false);
         };
-        let held = store::load::<Notification>(self.core.store.as_ref(), &id)
+        let key = Key::new(lane.kind, id);
+        let parcel = match parcel::load(&self.core, &key)
             .await
-            .map_err(|fault| fault.to_string())?;
-        let (Some(held), Some(destination)) = (held, destination) else {
-            // Its subscription has just gone, and takes it along.
-            return self.done(&id).await;
+            .map_err(|fault| fault.to_string())?
+        {
+            Found::Parcel(parcel) => parcel,
+            // What asked for it has just gone, and takes it along.
+            Found::Nothing => return self.done(key).await,
         };
-        let age = self.core.clock.now() - held.record.raised.0;
-        let retention = time::Duration::hours(i64::from(self.core.config.events.retention_hours));
-        if age > retention {
-            tracing::error!(target: "capif::alarm", subscription = prefix, event = %held.record.notification.events,
-                "a notification was given up: its receiver did not acknowledge it within events.retention_hours");
-            return self.done(&id).await;
+        let age = self.core.clock.now() - parcel.raised.0;
+        if age > parcel.kept {
+            if parcel.alarms {
+                tracing::error!(target: "capif::alarm", lane = lane.prefix, what = parcel.what,
+                    "a notification was given up: its receiver did not acknowledge it in time");
+            } else {
+                tracing::warn!(
+                    lane = lane.prefix,
+                    what = parcel.what,
+                    "a notification was given up"
+                );
+            }
+            return self.done(key).await;
         }
-        let outcome = self.post(destination.as_str(), &held.record).await;
-        if outcome.is_err() && age > ALARM_AGE && !*alarmed {
+        let outcome = self.post(&parcel).await;
+        if outcome.is_err() && age > ALARM_AGE && parcel.alarms && !*alarmed {
             *alarmed = true;
-            tracing::error!(target: "capif::alarm", subscription = prefix, event = %held.record.notification.events,
-                destination = %destination, "a receiver has not acknowledged a notification for over a minute");
+            tracing::error!(target: "capif::alarm", lane = lane.prefix, what = parcel.what,
+                destination = parcel.destination, "a receiver has not acknowledged a notification for over a minute");
         }
         outcome?;
-        self.done(&id).await
+        self.done(key).await
     }
 
-    async fn done(&self, id: &str) -> Result<bool, String> {
+    async fn done(&self, key: Key) -> Result<bool, String> {
         let mut changes = Changes::new();
-        changes.delete::<Notification>(id, Expect::Any);
+        changes.steps.push(Change::Delete {
+            key,
+            expect: Expect::Any,
+        });
         self.core
             .store
             .commit(changes)
@@ -187,40 +200,31 @@ impl Delivery {
             .map_err(|error| error.to_string())
     }
 
-    /// The lane of a subscriber: that of its provider domain, or its own.
-    fn lane(&self, subscriber: &str) -> Arc<Semaphore> {
-        let owner = {
-            let records = self.core.view.read();
-            records.function(subscriber).map_or_else(
-                || subscriber.to_owned(),
-                |held| held.record.domain_id.to_string(),
-            )
-        };
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        if lanes.len() >= LANES_MAX {
-            lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
+    /// The places of the owner of a receiver.
+    fn places(&self, owner: &str) -> Arc<Semaphore> {
+        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        if owners.len() >= OWNERS_MAX {
+            owners.retain(|_, places| Arc::strong_count(places) > 1);
         }
-        let lane = lanes
-            .entry(owner)
+        let places = owners
+            .entry(owner.to_owned())
             .or_insert_with(|| Arc::new(Semaphore::new(LANE_RECEIVERS_MAX)));
-        Arc::clone(lane)
+        Arc::clone(places)
     }
 
-    async fn post(&self, destination: &str, notification: &Notification) -> Result<(), String> {
-        let body =
-            serde_json::to_vec(&notification.notification).map_err(|error| error.to_string())?;
-        let request = Request::post(destination)
+    async fn post(&self, parcel: &Parcel) -> Result<(), String> {
+        let request = Request::post(&parcel.destination)
             .header(header::CONTENT_TYPE, "application/json")
-            .body(full(body))
+            .body(full(parcel.body.clone()))
             .map_err(|error| error.to_string())?;
-        let lane = self.lane(&notification.subscriber);
-        let _place = lane.acquire().await.map_err(|error| error.to_string())?;
+        let places = self.places(&parcel.owner);
+        let _place = places.acquire().await.map_err(|error| error.to_string())?;
         let _receiver = self
             .receivers
             .acquire()
             .await
             .map_err(|error| error.to_string())?;
-        let response = tokio::time::timeout(ANSWER_TIME, self.client.request(request))
+        let response = tokio::time::timeout(ANSWER_TIME, self.route.client.request(request))
             .await
             .map_err(|_| "the receiver did not answer in time".to_owned())?
             .map_err(|error| error.to_string())?;

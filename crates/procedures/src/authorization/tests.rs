@@ -1,3 +1,5 @@
+mod binding;
+
 use super::*;
 use crate::fixtures::*;
 
@@ -37,8 +39,15 @@ fn granted_to(
     context: Option<&SecurityContext>,
     request: &TokenRequest<'_>,
 ) -> Result<AccessTokenClaims, TokenRefusal> {
-    let jti = "token".to_owned();
-    grant(request, invoker, context, apis().iter(), jti, 600, &now())
+    grant(request, invoker, context, apis().iter(), terms(600), &now())
+}
+
+fn terms(lifetime_seconds: i64) -> TokenTerms {
+    TokenTerms {
+        jti: "token".to_owned(),
+        lifetime_seconds,
+        certificate_bound: false,
+    }
 }
 
 /// TS 33.122 clauses 6.5.2.3 and C.2.2, TS 29.222 clause 8.5.4.2.8: what a token says, claim by claim.
@@ -63,6 +72,7 @@ fn claims_of_a_token() {
             jti: Some("token".to_owned()),
             generation: Some(4),
             res_owner_id: None,
+            cnf: None,
         }
     );
     let forever = grant(
@@ -70,8 +80,7 @@ fn claims_of_a_token() {
         &invoker("INV"),
         Some(&context),
         apis().iter(),
-        "token".to_owned(),
-        i64::MAX,
+        terms(i64::MAX),
         &now(),
     );
     assert_eq!(forever.unwrap().exp, i64::MAX, "without overflow");
@@ -416,14 +425,12 @@ fn a_token_is_for_what_goes_by_method_3_now() {
         ),
     ];
     for (case, invoker, context, apis, scope) in cases {
-        let jti = "token".to_owned();
         let claims = grant(
             &request(),
             &invoker,
             Some(&context),
             apis.iter(),
-            jti,
-            600,
+            terms(600),
             &now(),
         );
         assert_eq!(claims.unwrap().scope, scope, "{case}");

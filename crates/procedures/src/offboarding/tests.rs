@@ -4,7 +4,10 @@ use super::*;
 use crate::{
     changes::{Key, Kind, Record},
     fixtures::*,
-    state::{CredentialUse, InvocationLogEntry, RegisteredCredential, Role, ServiceApiName},
+    state::{
+        CredentialUse, InvocationLogEntry, Limits, RegisteredCredential, Revocation, Role,
+        ServiceApiName,
+    },
 };
 
 /// Whether records of a kind lie under an invoker's id.
@@ -22,6 +25,10 @@ fn owner(kind: Kind) -> Owner {
         Kind::Invoker | Kind::SecurityContext | Kind::Subscription | Kind::Notification => {
             Owner::Invoker
         }
+        // What it was told, may use and has used. Of these a policy is filed under its API.
+        Kind::Callback | Kind::Usage | Kind::AccessControlPolicy => Owner::Invoker,
+        // What an AEF has yet to acknowledge.
+        Kind::Revocation => Owner::Other,
         // Kept until the credential expires, so that it does not onboard a second time (D-26).
         Kind::CredentialUse => Owner::Other,
         // Gone since the onboarding; one that is there admits somebody else.
@@ -32,6 +39,37 @@ fn owner(kind: Kind) -> Owner {
         // The provider's record of what was done at its AEFs (TS 23.222 clause 8.19).
         Kind::InvocationLog => Owner::Other,
     }
+}
+
+/// The removal, as the records are.
+fn removed(held: &Versioned<Invoker>, subscriptions: &[Subscription]) -> Changes {
+    let policies = [
+        own_policy(None),
+        own_policy(Some("INV1")),
+        own_policy(Some("INV10")),
+    ];
+    let around = Around {
+        context: None,
+        apis: [].iter(),
+        policies: policies.iter(),
+        subscriptions: subscriptions.iter(),
+    };
+    offboard(held, around, &now())
+}
+
+fn own_policy(invoker: Option<&str>) -> AccessControlPolicy {
+    AccessControlPolicy {
+        api_id: "API".into(),
+        invoker_id: invoker.map(Into::into),
+        limits: Limits {
+            total: Some(9),
+            ..Limits::default()
+        },
+    }
+}
+
+fn revocation(invoker: &str) -> Value {
+    json!({ "apiInvokerId": invoker, "apiIds": ["API"], "cause": "OTHER_REASON" })
 }
 
 /// A world with a record of every kind, those of invokers for each of some ids.
@@ -55,6 +93,7 @@ fn world(ids: &[&str]) -> World {
             api_name: "weather".to_owned(),
             api_id: "API".into(),
         });
+    world = world.with(&own_policy(None));
     for id in ids {
         let own = subscription(id, Role::ApiInvoker, &["SERVICE_API_AVAILABLE"]);
         world = world
@@ -63,6 +102,24 @@ fn world(ids: &[&str]) -> World {
             .with(&own)
             .with(&waiting(&own))
             .with(&waiting(&own))
+            .with(&own_policy(Some(id)))
+            .with(&Usage {
+                invoker_id: (*id).into(),
+                api_id: "API".into(),
+                calls: 7,
+            })
+            .with(&Callback {
+                invoker_id: (*id).into(),
+                destination: DESTINATION.into(),
+                notification: wire(revocation(id)),
+                raised: now(),
+            })
+            .with(&Revocation {
+                aef_id: "AEF".into(),
+                authority: "aef.example:443".to_owned(),
+                request: wire(json!({ "revokeInfo": revocation(id), "supportedFeatures": "0" })),
+                raised: now(),
+            })
             .with(&InvocationLogEntry {
                 aef_id: "AEF".into(),
                 api_invoker_id: (*id).into(),
@@ -95,9 +152,10 @@ fn everything_under_the_id_goes_and_nothing_else() {
 
     let mut after = before.clone();
     let held = before.held::<Invoker>("INV1").unwrap();
-    after.commit(offboard(&held, [].iter(), &now())).unwrap();
+    after.commit(removed(&held, &[])).unwrap();
     let is_own = |key: &Key| {
-        owner(key.kind) == Owner::Invoker && (key.id == "INV1" || key.id.starts_with("INV1/"))
+        let under = key.id == "INV1" || key.id.starts_with("INV1/") || key.id == "API/INV1";
+        owner(key.kind) == Owner::Invoker && under
     };
     let expected: Vec<Key> = before
         .keys()
@@ -105,7 +163,7 @@ fn everything_under_the_id_goes_and_nothing_else() {
         .filter(|key| !is_own(key))
         .collect();
     assert_eq!(after.keys(), expected);
-    assert_eq!(before.keys().len() - expected.len(), 5);
+    assert_eq!(before.keys().len() - expected.len(), 8);
 }
 
 /// TS 33.122 clause 6.8 step 3: deletion is complete also for what arrives while it is decided, and nothing can be made for
@@ -114,7 +172,7 @@ fn everything_under_the_id_goes_and_nothing_else() {
 fn what_arrives_meanwhile_goes_too() {
     let mut world = world(&["INV1"]);
     let held = world.held::<Invoker>("INV1").unwrap();
-    let changes = offboard(&held, [].iter(), &now());
+    let changes = removed(&held, &[]);
 
     let profile = [api("API", "weather", &[profile("AEF", &[Oauth])])];
     let wanted = wire(json!({
@@ -135,8 +193,15 @@ fn what_arrives_meanwhile_goes_too() {
     world.commit(changes).unwrap();
     assert_eq!(world.ids(Kind::Subscription), [] as [&str; 0]);
 
-    let late =
-        crate::security_method::negotiate(wanted, &held.record, None, profile.iter(), &[Oauth]);
+    let late = crate::security_method::negotiate(
+        wanted,
+        &held.record,
+        None,
+        profile.iter(),
+        &policy(&[Oauth]),
+        None,
+        &now(),
+    );
     let refused = Key::new(Kind::Invoker, "INV1");
     assert_eq!(world.commit(late.unwrap().0), Err(refused.clone()));
     assert_eq!(world.commit(subscribe("SUB3")), Err(refused));
@@ -147,7 +212,7 @@ fn what_arrives_meanwhile_goes_too() {
 fn an_invoker_is_offboarded_once() {
     let mut world = world(&["INV1"]);
     let held = world.held::<Invoker>("INV1").unwrap();
-    let changes = offboard(&held, [].iter(), &now());
+    let changes = removed(&held, &[]);
     assert_eq!(
         changes.steps.first(),
         Some(&deletion(Kind::Invoker, "INV1", Expect::At(REVISION)))
@@ -172,7 +237,7 @@ fn others_hear_of_it() {
         subscription("INV2", Role::ApiInvoker, &[event]),
         subscription("AMF", Role::Amf, &[event]),
     ];
-    let changes = offboard(&versioned(invoker("INV1")), subscriptions.iter(), &now());
+    let changes = removed(&versioned(invoker("INV1")), &subscriptions);
     let told = |who: &str, detail: Value| (who.to_owned(), event.to_owned(), detail);
     let detail = json!({ "apiInvokerIds": ["INV1"] });
     assert_eq!(
@@ -196,10 +261,94 @@ fn the_event_waits_after_the_invoker_is_gone() {
         .with(&own)
         .with(&waiting(&own));
     let held = world.held::<Invoker>("INV1").unwrap();
-    let changes = offboard(&held, [aef.clone(), own].iter(), &now());
+    let changes = removed(&held, &[aef.clone(), own]);
     world.commit(changes).unwrap();
     let left = world.ids(Kind::Notification);
     assert_eq!(left.len(), 1);
     assert!(left[0].starts_with(&Notification::prefix("AEF", &aef.id)));
     assert_eq!(world.ids(Kind::Subscription), [aef.record_id()]);
+}
+
+/// D-18: an AEF that knows the invoker but would not hear of the event is told by `revoke-authorization`; one that subscribed, or
+/// knows nothing of the invoker, is not.
+#[test]
+fn an_aef_that_did_not_subscribe_is_told_in_another_way() {
+    let event = "API_INVOKER_OFFBOARDED";
+    let at = |aef: &str| profile_with(aef, &[Oauth], &[(&format!("{aef}.example"), &[])]);
+    let apis = [
+        api(
+            "A1",
+            "weather",
+            &[at("aef1"), at("aef2"), at("aef3"), at("aef4")],
+        ),
+        api("A2", "traffic", &[at("aef1"), at("aef5")]),
+    ];
+    let mut for_another = subscription("aef3", Role::Aef, &[event]);
+    for_another.subscription.event_filters = Some(vec![wire(json!({ "apiInvokerIds": ["INV9"] }))]);
+    let subscriptions = [
+        subscription("aef1", Role::Aef, &["SERVICE_API_UPDATE"]),
+        plain(subscription("aef2", Role::Aef, &[event])),
+        for_another,
+        subscription("AMF", Role::Amf, &[event]),
+    ];
+    let mut revoked = entry_at("aef5", Some(Oauth));
+    revoked.revoked.insert("A2".into());
+    let held = context(
+        "INV1",
+        vec![
+            entry_at("aef1", Some(Oauth)),
+            entry_for("aef2", "A1", Oauth),
+            entry_for("aef3", "A1", Oauth),
+            revoked,
+        ],
+    );
+    let around = Around {
+        context: Some(&held),
+        apis: apis.iter(),
+        policies: [].iter(),
+        subscriptions: subscriptions.iter(),
+    };
+    let changes = offboard(&versioned(invoker("INV1")), around, &now());
+    let told: Vec<Value> = appended::<Revocation>(&changes)
+        .into_iter()
+        .map(|held| json!([held.aef_id, held.authority, held.request.revoke_info]))
+        .collect();
+    let info = |aef: &str, apis: Value| json!({ "apiInvokerId": "INV1", "aefId": aef, "apiIds": apis, "cause": "OTHER_REASON" });
+    assert_eq!(
+        told,
+        [
+            json!([
+                "aef1",
+                "aef1.example:443",
+                info("aef1", json!(["A1", "A2"]))
+            ]),
+            json!(["aef3", "aef3.example:443", info("aef3", json!(["A1"]))]),
+        ]
+    );
+}
+
+/// A policy that is set for the invoker while its removal is decided makes it be decided anew, and goes along.
+#[test]
+fn a_policy_that_arrives_meanwhile_moves_the_profile() {
+    let mut world = world(&["INV1"]);
+    let held = world.held::<Invoker>("INV1").unwrap();
+    let changes = removed(&held, &[]);
+    let api = world.held::<crate::state::ServiceApi>("API").unwrap();
+    let around = crate::access_control::Around {
+        api: &api,
+        policies: Vec::new(),
+        members: std::iter::empty(),
+        subscriptions: [].iter(),
+    };
+    let limits = Limits {
+        total: Some(1),
+        ..Limits::default()
+    };
+    let set = crate::access_control::set(limits, Some(&held), [].iter(), around, &now());
+    world.commit(set.unwrap()).unwrap();
+    let refused = Key::new(Kind::Invoker, "INV1");
+    assert_eq!(world.commit(changes), Err(refused));
+    let again = world.held::<Invoker>("INV1").unwrap();
+    world.commit(removed(&again, &[])).unwrap();
+    assert_eq!(world.ids(Kind::AccessControlPolicy), ["API/*"]);
 }

@@ -3,7 +3,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    changes::{Key, Kind},
+    changes::{Change, Key, Kind},
     fixtures::*,
     state::Role,
 };
@@ -400,6 +400,12 @@ fn withdrawal_frees_the_name() {
     assert!(changes.steps.contains(&gone));
     let freed = deletion(Kind::ServiceApiName, "DOM/weather", Expect::Any);
     assert!(changes.steps.contains(&freed));
+    // What invokers may use of it is no policy any more.
+    let policies = Change::DeletePrefix {
+        kind: Kind::AccessControlPolicy,
+        prefix: "API/".to_owned(),
+    };
+    assert!(changes.steps.contains(&policies));
 }
 
 /// What one domain may publish is bounded.

@@ -181,6 +181,22 @@ pub struct AccessTokenClaims {
         deserialize_with = "present"
     )]
     pub res_owner_id: Option<ResOwnerId>,
+    /// What the bearer proves to hold besides; nothing if absent (RFC 7800 section 3.1).
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
+    pub cnf: Option<Confirmation>,
+}
+
+/// What the bearer of a token proves to hold: the certificate with this digest, in the handshake of the connection that the
+/// token comes over (RFC 8705 section 3.1). A confirmation of another kind is not read, and the token with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirmation {
+    /// SHA-256 of the certificate as DER, in base64url without padding.
+    #[serde(rename = "x5t#S256")]
+    pub x5t_s256: String,
 }
 
 object! {

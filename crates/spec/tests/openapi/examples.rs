@@ -227,6 +227,9 @@ impl Example for AccessTokenClaims {
             jti: Example::example(),
             generation: Example::example(),
             res_owner_id: Example::example(),
+            cnf: Some(capif_spec::security::Confirmation {
+                x5t_s256: Example::example(),
+            }),
         }
     }
 }

@@ -65,7 +65,7 @@ pub(crate) const OTHER_TYPE: [(&str, &str, &str); 1] = [(
 /// Members that are not published, each with the reason.
 pub(crate) const ADDED: [(&str, &[&str], &str); 1] = [(
     "AccessTokenClaims",
-    &["sub", "aud", "client_id", "iat", "nbf", "jti", "gen"],
+    &["sub", "aud", "client_id", "iat", "nbf", "jti", "gen", "cnf"],
     "claims of TS 33.122 clause C.2.2, of RFC 7519 and of this product",
 )];
 

@@ -25,6 +25,22 @@ fn world(functions: &[ProviderFunction], apis: &[ServiceApi]) -> (World, Vec<Sub
             api_name: api.description.api_name.clone(),
             api_id: api.id.clone(),
         });
+        world = world.with(&AccessControlPolicy {
+            api_id: api.id.clone(),
+            invoker_id: None,
+            limits: Default::default(),
+        });
+    }
+    for aef in ["AEF", "AEF9"] {
+        world = world.with(&Revocation {
+            aef_id: aef.into(),
+            authority: "aef.example:443".to_owned(),
+            request: wire(json!({
+                "revokeInfo": { "apiInvokerId": "INV", "apiIds": ["API1"], "cause": "OTHER_REASON" },
+                "supportedFeatures": "0",
+            })),
+            raised: now(),
+        });
     }
     (world, subscriptions)
 }
@@ -71,6 +87,8 @@ fn a_function_that_is_left_out_takes_its_own_along() {
     assert_eq!(world.ids(Kind::ProviderFunction), ["AEF", "AMF", "APF2"]);
     assert_eq!(world.ids(Kind::ServiceApi), ["API2", "API9"]);
     assert_eq!(world.ids(Kind::ServiceApiName), ["DOM/traffic", "DOM9/sea"]);
+    assert_eq!(world.ids(Kind::AccessControlPolicy), ["API2/*", "API9/*"]);
+    assert_eq!(world.ids(Kind::Revocation).len(), 2);
     assert_eq!(
         world.ids(Kind::Subscription),
         ["AEF/SUB", "AEF9/SUB", "AMF/SUB", "APF2/SUB", "INV/SUB"]
@@ -101,6 +119,9 @@ fn a_domain_goes_whole() {
         assert_eq!(world.ids(Kind::ProviderFunction), [] as [&str; 0]);
         assert_eq!(world.ids(Kind::ServiceApi), ["API9"]);
         assert_eq!(world.ids(Kind::ServiceApiName), ["DOM9/sea"]);
+        assert_eq!(world.ids(Kind::AccessControlPolicy), ["API9/*"]);
+        let [left] = world.ids(Kind::Revocation).try_into().unwrap();
+        assert!(left.starts_with("AEF9/"), "{left}");
         assert_eq!(world.ids(Kind::Subscription), ["AEF9/SUB", "INV/SUB"]);
         // One from before, and one for each of the two APIs.
         assert_eq!(

@@ -7,6 +7,7 @@ fn claims() -> Value {
     json!({
         "iss": "INV1", "sub": "INV1", "aud": ["AEF1"], "client_id": "INV1", "scope": "3gpp#AEF1:weather",
         "iat": 1, "nbf": 1, "exp": 601, "jti": "j", "gen": 3, "resOwnerId": { "gpsi": "msisdn-12345" },
+        "cnf": { "x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2" },
     })
 }
 
@@ -38,6 +39,9 @@ fn claims_of_the_wrong_type_are_refused() {
         ("jti", json!(1)),
         ("gen", json!(-1)),
         ("resOwnerId", json!("msisdn-12345")),
+        ("cnf", json!("bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2")),
+        ("cnf", json!({ "x5t#S256": 7 })),
+        ("cnf", json!(null)),
     ] {
         let mut document = claims();
         document[claim] = wrong;

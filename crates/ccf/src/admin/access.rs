@@ -1,0 +1,282 @@
+//! What the operator says about an invoker's use of APIs: access control policies, revocations, permissions.
+
+use capif_procedures::{
+    access_control::{self, Around, Member},
+    changes::Versioned,
+    refusal::Refusal,
+    revocation::{self, Order},
+    state::{AccessControlPolicy, Invoker, Limits, ServiceApi, Subscription, Usage},
+};
+use capif_spec::{
+    common::{AefId, ApiInvokerId, ServiceApiId},
+    security::Cause,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+pub use capif_procedures::state::TimeRange;
+
+use crate::{api::problem::ApiError, core::Core, view::Records};
+
+/// Which API is meant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ApiChoice {
+    /// The one of this name; there must not be several.
+    Name(String),
+    /// The one of this id.
+    Id(ServiceApiId),
+}
+
+/// Sets a policy.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewPolicy {
+    /// The API.
+    pub api: ApiChoice,
+    /// The one invoker that it is for; everyone without one of its own if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invoker: Option<ApiInvokerId>,
+    /// How many calls in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+    /// How many calls within any one second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_second: Option<u64>,
+    /// When; at any time if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub times: Vec<TimeRange>,
+    /// Whether what was used before is forgotten.
+    #[serde(default)]
+    pub reset: bool,
+}
+
+/// Removes a policy.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OldPolicy {
+    /// The API.
+    pub api: ApiChoice,
+    /// The one invoker that it is for; everyone if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invoker: Option<ApiInvokerId>,
+}
+
+/// Revokes or permits.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Verdict {
+    /// The invoker.
+    pub invoker: ApiInvokerId,
+    /// The one API; everything if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<ApiChoice>,
+}
+
+/// What became of a revocation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// The AEFs that are told.
+    pub told: Vec<AefId>,
+}
+
+/// What became of a permission.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Permitted {
+    /// Whether the invoker was shut out before.
+    pub lifted: bool,
+}
+
+pub(super) async fn set(core: &Core, wanted: NewPolicy) -> Result<Value, ApiError> {
+    let now = core.now();
+    core.transact(|records| {
+        let api = chosen(records, &wanted.api)?;
+        let invoker = wanted
+            .invoker
+            .as_ref()
+            .map(|id| known(records, id))
+            .transpose()?;
+        let limits = Limits {
+            total: wanted.total,
+            per_second: wanted.per_second,
+            times: wanted.times.clone(),
+        };
+        let forgotten = |usage: &&Usage| {
+            let of = wanted.invoker.as_ref();
+            wanted.reset
+                && usage.api_id == api.record.id
+                && of.is_none_or(|id| *id == usage.invoker_id)
+        };
+        let used = records.usages().filter(forgotten);
+        let changes = access_control::set(limits, invoker, used, around(records, api), &now)?;
+        let answer = json!({ "apiId": api.record.id, "apiInvokerId": wanted.invoker });
+        Ok((changes, answer))
+    })
+    .await
+}
+
+pub(super) async fn remove(core: &Core, old: OldPolicy) -> Result<Value, ApiError> {
+    let now = core.now();
+    core.transact(|records| {
+        let api = chosen(records, &old.api)?;
+        let held =
+            records
+                .policy(&api.record.id, old.invoker.as_ref())
+                .ok_or(Refusal::NotFound {
+                    what: "access control policy",
+                })?;
+        let changes = access_control::remove(held, around(records, api), &now);
+        Ok((changes, json!({ "apiId": api.record.id })))
+    })
+    .await
+}
+
+pub(super) fn list(core: &Core) -> Vec<Value> {
+    let records = core.view.read();
+    records
+        .policies()
+        .map(|policy| {
+            let name = records
+                .api(policy.api_id.as_str())
+                .map(|api| api.record.description.api_name.as_str());
+            let usage: Vec<&Usage> = records
+                .usages()
+                .filter(|usage| counts_under(policy, usage, &records))
+                .collect();
+            let by_invoker: Vec<Value> = usage
+                .iter()
+                .map(|usage| json!({ "apiInvokerId": usage.invoker_id, "calls": usage.calls }))
+                .collect();
+            let times: Vec<Value> = policy
+                .limits
+                .times
+                .iter()
+                .map(|range| json!({ "from": range.from, "to": range.to }))
+                .collect();
+            json!({
+                "apiId": policy.api_id,
+                "apiName": name,
+                "apiInvokerId": policy.invoker_id,
+                "total": policy.limits.total,
+                "perSecond": policy.limits.per_second,
+                "times": times,
+                "used": usage.iter().map(|usage| usage.calls).sum::<u64>(),
+                "usage": by_invoker,
+            })
+        })
+        .collect()
+}
+
+pub(super) fn usage(core: &Core) -> Vec<Value> {
+    let records = core.view.read();
+    let mut rows: Vec<&Usage> = records.usages().collect();
+    rows.sort_by_key(|usage| (&usage.api_id, &usage.invoker_id));
+    rows.into_iter()
+        .map(|usage| json!({ "apiId": usage.api_id, "apiInvokerId": usage.invoker_id, "calls": usage.calls }))
+        .collect()
+}
+
+fn counts_under(policy: &AccessControlPolicy, usage: &Usage, records: &Records) -> bool {
+    usage.api_id == policy.api_id
+        && match &policy.invoker_id {
+            Some(id) => *id == usage.invoker_id,
+            None => records
+                .policy(&policy.api_id, Some(&usage.invoker_id))
+                .is_none(),
+        }
+}
+
+pub(super) async fn revoke(core: &Core, verdict: Verdict) -> Result<Revoked, ApiError> {
+    let now = core.now();
+    core.transact(|records| {
+        let invoker = known(records, &verdict.invoker)?;
+        let api = match &verdict.api {
+            None => None,
+            Some(choice) => Some([chosen(records, choice)?.record.id.clone()]),
+        };
+        let held = records.context(verdict.invoker.as_str());
+        let order = Order {
+            apis: api.as_ref().map(<[_; 1]>::as_slice),
+            cause: Cause::AuthorizationIssue,
+            callback: held.is_some_and(|held| core.calls_back(records, &held.record)),
+            now: &now,
+        };
+        let (changes, told) = revocation::revoke_and_bar(
+            &order,
+            invoker,
+            held.map(AsRef::as_ref),
+            records.apis(),
+            records.subscriptions(),
+        );
+        Ok((changes, Revoked { told }))
+    })
+    .await
+}
+
+pub(super) async fn permit(core: &Core, verdict: Verdict) -> Result<Permitted, ApiError> {
+    core.transact(|records| {
+        let invoker = known(records, &verdict.invoker)?;
+        let api = match &verdict.api {
+            None => None,
+            // One that was withdrawn since may still stand among what the invoker is shut out of.
+            Some(ApiChoice::Id(id)) => Some([id.clone()]),
+            Some(choice) => Some([chosen(records, choice)?.record.id.clone()]),
+        };
+        let (changes, lifted) = revocation::permit(invoker, api.as_ref().map(<[_; 1]>::as_slice))?;
+        Ok((changes, Permitted { lifted }))
+    })
+    .await
+}
+
+fn around<'a>(
+    records: &'a Records,
+    api: &'a Versioned<ServiceApi>,
+) -> Around<
+    'a,
+    impl Iterator<Item = Member<'a>> + Clone,
+    impl Iterator<Item = &'a Subscription> + Clone,
+> {
+    Around {
+        policies: records.policies_of(&api.record.id).collect(),
+        api,
+        members: records.members(),
+        subscriptions: records.subscriptions(),
+    }
+}
+
+fn known<'a>(records: &'a Records, id: &ApiInvokerId) -> Result<&'a Versioned<Invoker>, Refusal> {
+    let held = records.invoker(id.as_str()).ok_or(Refusal::NotFound {
+        what: "API invoker",
+    })?;
+    Ok(held)
+}
+
+/// Finds the API that is meant. Providers may choose the same name.
+fn chosen<'a>(
+    records: &'a Records,
+    choice: &ApiChoice,
+) -> Result<&'a Versioned<ServiceApi>, Refusal> {
+    let unknown = Refusal::NotFound {
+        what: "service API",
+    };
+    let name = match choice {
+        ApiChoice::Id(id) => {
+            let held = records.api(id.as_str()).ok_or(unknown)?;
+            return Ok(held);
+        }
+        ApiChoice::Name(name) => name,
+    };
+    let ids: Vec<String> = records
+        .apis()
+        .filter(|api| api.description.api_name == *name)
+        .map(|api| api.id.to_string())
+        .collect();
+    match ids.as_slice() {
+        [] => Err(unknown),
+        [id] => records.api(id).map(AsRef::as_ref).ok_or(unknown),
+        _ => Err(Refusal::SeveralApis {
+            name: name.clone(),
+            ids,
+        }),
+    }
+}

@@ -1,0 +1,2 @@
+mod allowances;
+mod policies;

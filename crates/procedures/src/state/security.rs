@@ -1,0 +1,114 @@
+//! Security contexts, and the AEF_PSKs that lie in them (TS 33.122 clauses 6.3 and 6.5.2.1).
+
+use std::{collections::BTreeSet, fmt};
+
+use capif_spec::{
+    common::{AefId, ApiInvokerId, DateTime, ServiceApiId, SupportedFeatures, Uri},
+    security::SecurityInformation,
+    vendor::{PskProfile, PskTls},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::changes::{Kind, Record};
+
+/// What an API invoker and the CCF agreed on for CAPIF-2/2e (TS 33.122 clause 6.3).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SecurityContext {
+    /// The invoker.
+    pub invoker_id: ApiInvokerId,
+    /// What was negotiated, in the order of the request.
+    pub entries: Vec<SecurityEntry>,
+    /// Where the invoker wants to hear of a revocation.
+    pub notification_destination: Uri,
+    /// The features agreed on.
+    pub features: SupportedFeatures,
+    /// Grows when authorization is taken away; tokens of an earlier number are dead.
+    pub generation: u64,
+    /// How many AEF_PSKs the invoker has ever had, which is the number of the last one. Never goes back, so that no two keys
+    /// are called the same.
+    #[serde(default)]
+    pub psk_count: u64,
+}
+
+impl Record for SecurityContext {
+    const KIND: Kind = Kind::SecurityContext;
+    fn record_id(&self) -> String {
+        self.invoker_id.to_string()
+    }
+}
+
+/// One negotiated entry of a security context (TS 29.222 clause 8.5.4.2.3).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SecurityEntry {
+    /// The AEF it is about.
+    pub aef_id: AefId,
+    /// The one API it is about; every API of that AEF within the invoker's reach if absent.
+    pub api_id: Option<ServiceApiId>,
+    /// The entry as it was answered, with the selected method.
+    pub information: SecurityInformation,
+    /// APIs that were taken out of it since (TS 23.222 clause 8.23). A new negotiation begins without any.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub revoked: BTreeSet<ServiceApiId>,
+    /// Its keys, if Method 1 was selected. They are in no answer to the invoker, in no event and in no listing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub psk: Option<AefPsks>,
+}
+
+/// The keys of one entry of a security context.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AefPsks {
+    /// The one to use.
+    pub current: AefPsk,
+    /// The one before, while it is still good (D-07).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<AefPsk>,
+}
+
+/// One AEF_PSK: the key of one invoker for one interface.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AefPsk {
+    /// What it is called in a handshake.
+    pub identity: String,
+    /// The key.
+    pub sealed: SealedKey,
+    /// From when on it is good no longer.
+    pub expires: DateTime,
+    /// How it was derived.
+    pub profile: PskProfile,
+    /// The one version of TLS in which it is used.
+    pub tls: PskTls,
+    /// The interface that it is for, in the form that it was derived with.
+    pub interface: String,
+}
+
+impl AefPsk {
+    /// Whether it is still good.
+    #[must_use]
+    pub fn is_good(&self, now: &DateTime) -> bool {
+        now.0 < self.expires.0
+    }
+}
+
+/// A key under the core function's sealing key, which is not in the store; in whatever text the edge writes it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SealedKey(String);
+
+impl SealedKey {
+    /// Takes the text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SealedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[sealed]")
+    }
+}
