@@ -1,5 +1,7 @@
 //! The gateway's own answers: problems in the form of TS 29.222 clause 7.7.
 
+use std::time::Duration;
+
 use capif_spec::{common::ProblemDetails, publish_service::SecurityMethod};
 use capif_transport::{Body, full};
 use http::{HeaderValue, Response, StatusCode, header};
@@ -42,9 +44,29 @@ pub(crate) enum Denial {
         "this API invoker is to use another security method here: ask the CAPIF core function which"
     )]
     MethodMismatch,
+    /// The key of the connection is no longer one of the invoker's.
+    #[error(
+        "the key of this connection has expired or been replaced: ask the CAPIF core function for a new one"
+    )]
+    DeadKey,
+    /// The interface takes a token beside a certificate only (D-29).
+    #[error("this interface asks for your certificate beside the access token")]
+    NoCertificate,
     /// The API is not granted.
     #[error("this API is not granted to the caller")]
     NotGranted,
+    /// The policy has ranges of time, and now is in none.
+    #[error("the access control policy lets no call through at this time")]
+    NotNow,
+    /// The policy's rate is used up.
+    #[error("more calls than the access control policy allows within a second")]
+    RateExceeded {
+        /// When the next call may come.
+        after: Duration,
+    },
+    /// The policy's total is used up.
+    #[error("as many calls as the access control policy allows in all have been made")]
+    TotalExhausted,
     /// There is no such API.
     #[error("no such API is exposed here")]
     UnknownApi,
@@ -60,15 +82,18 @@ pub(crate) enum Denial {
     /// The API does not answer.
     #[error("the API behind this gateway did not answer in time")]
     UpstreamSlow,
+    /// Too many questions from one address.
+    #[error("too many questions from this address: ask again later")]
+    TooManyQuestions,
     /// For the CCF alone.
     #[error("this resource is for the CAPIF core function")]
     CcfOnly,
     /// A notification or request of the CCF that makes no sense.
     #[error("the message is not one that can be understood")]
     Malformed,
-    /// Not served by this version.
-    #[error("this operation is not served by this version")]
-    NotServed,
+    /// The body is of another kind.
+    #[error("send the body as application/json")]
+    MediaType,
 }
 
 impl Denial {
@@ -84,20 +109,27 @@ impl Denial {
             | Self::ExpiredToken
             | Self::Contradiction
             | Self::UnknownInvoker
-            | Self::MethodMismatch => StatusCode::UNAUTHORIZED,
+            | Self::MethodMismatch
+            | Self::DeadKey
+            | Self::NoCertificate => StatusCode::UNAUTHORIZED,
             Self::ForeignConnection => StatusCode::MISDIRECTED_REQUEST,
-            Self::NotGranted | Self::CcfOnly => StatusCode::FORBIDDEN,
+            Self::NotGranted | Self::NotNow | Self::CcfOnly => StatusCode::FORBIDDEN,
+            Self::RateExceeded { .. } | Self::TotalExhausted | Self::TooManyQuestions => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::UnknownApi => StatusCode::NOT_FOUND,
             Self::Unchecked => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamDown => StatusCode::BAD_GATEWAY,
             Self::UpstreamSlow => StatusCode::GATEWAY_TIMEOUT,
-            Self::NotServed => StatusCode::NOT_IMPLEMENTED,
+            Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         }
     }
 
     fn cause(&self) -> Option<&'static str> {
         match self {
             Self::MethodMismatch => Some("SECURITY_METHOD_MISMATCH"),
+            Self::DeadKey => Some("SECURITY_KEY_INVALID"),
+            Self::RateExceeded { .. } | Self::TotalExhausted => Some("OVERLIMIT_USAGE"),
             Self::AmbiguousPath => Some("INVALID_API"),
             Self::BodyBroken | Self::Malformed => Some("INVALID_MSG_FORMAT"),
             Self::UnknownApi => Some("RESOURCE_URI_STRUCTURE_NOT_FOUND"),
@@ -115,8 +147,23 @@ impl Denial {
             | Self::UnknownInvoker => Some("Bearer error=\"invalid_token\""),
             Self::NotGranted => Some("Bearer error=\"insufficient_scope\""),
             Self::ManyCredentials => Some("Bearer error=\"invalid_request\""),
+            Self::NoCertificate => Some("Bearer error=\"invalid_token\""),
             Self::MethodMismatch if methods.contains(&SecurityMethod::Oauth) => Some("Bearer"),
-            Self::MethodMismatch => Some("CAPIF"),
+            Self::MethodMismatch | Self::DeadKey => Some("CAPIF"),
+            _ => None,
+        }
+    }
+
+    /// After how many seconds it may help to try again (RFC 9110 section 10.2.3).
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Unchecked | Self::TooManyQuestions => Some(1),
+            Self::RateExceeded { after } => Some(
+                after
+                    .as_secs()
+                    .saturating_add(u64::from(after.subsec_nanos() > 0))
+                    .max(1),
+            ),
             _ => None,
         }
     }
@@ -155,8 +202,8 @@ impl Denial {
                 HeaderValue::from_static(challenge),
             );
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = self.retry_after() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -1,39 +1,66 @@
-//! What the gateway serves itself on its listener: messages of the CCF, which proves itself by its certificate.
+//! What the gateway serves itself on its listener.
 //!
-//! - Notifications of the events that the gateway subscribed to. The gateway first forgets and tears down, then acknowledges
-//!   (TS 33.122 clause 6.8 steps 8 to 10).
-//! - AEF_Security_API (TS 29.222 clause 9.1): `revoke-authorization`; `check-authentication` is not served yet.
+//! - Notifications of the events that it subscribed to, from the CCF, which proves itself by its certificate. The gateway first
+//!   forgets and tears down, then acknowledges (TS 33.122 clause 6.8 steps 8 to 10).
+//! - AEF_Security_API (TS 29.222 clause 9.1): `revoke-authorization`, from the CCF as well, in the same order; and
+//!   `check-authentication`, by which anybody may have the gateway ask the CCF about an invoker before it calls. Nobody has
+//!   proved anything there, so the answer is the same whatever the CCF said, and each address has only so many questions (D-31).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use capif_spec::{
-    aef_security::{RevokeAuthorizationReq, RevokeAuthorizationRsp},
-    common::{ApiInvokerId, SubscriptionId, SupportedFeatures},
-    events::{CapifEvent, EventNotification},
+    aef_security::{
+        CheckAuthenticationReq, CheckAuthenticationRsp, RevokeAuthorizationReq,
+        RevokeAuthorizationRsp,
+    },
+    common::{ApiInvokerId, Checked, ServiceApiId, SupportedFeatures},
+    events::{CapifEvent, CapifEventDetail, EventNotification},
     json,
 };
 use capif_transport::{Body, Closing, Connection, Connections, Peer, collect, empty, full};
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::Instant;
 
-use crate::{answer::Denial, contexts::Contexts};
+use crate::{
+    access::Access, answer::Denial, buckets::Buckets, contexts::Contexts, link::ANSWER_TIME,
+    proof::belongs_to, publication::Publication, subscription::Subscription,
+};
 
 /// Where notifications are taken.
 pub(crate) const NOTIFICATIONS: &str = "/capif-events/v1/notifications";
 
-/// The path of AEF_Security_API.
+/// The paths of AEF_Security_API.
 const AEF_SECURITY: &str = "/aef-security/v1/";
+const CHECK_AUTHENTICATION: &str = "/aef-security/v1/check-authentication";
+const REVOKE_AUTHORIZATION: &str = "/aef-security/v1/revoke-authorization";
 
 /// The organizational unit of the CCF's certificate.
 const CCF_UNIT: &str = "CCF";
 
-/// The largest message.
+/// The largest message of the CCF, and of anybody.
 const BODY_BYTES_MAX: usize = 1 << 20;
+const QUESTION_BYTES_MAX: usize = 4096;
 
-/// What the CCF's messages act on.
+/// How long a body may take.
+const BODY_TIME: Duration = Duration::from_secs(10);
+
+/// The longest id of an invoker that is asked for.
+const ID_BYTES_MAX: usize = 256;
+
+/// What the gateway's own interface acts on.
 pub(crate) struct OwnApi {
     pub(crate) contexts: Arc<Contexts>,
+    pub(crate) access: Arc<Access>,
+    pub(crate) publication: Arc<Publication>,
     /// The gateway's own subscription: others may have theirs sent here, which is none of its business.
-    pub(crate) subscription: SubscriptionId,
+    pub(crate) subscription: Arc<Subscription>,
+    /// Those of the listener, once it serves.
+    pub(crate) connections: Arc<OnceLock<Arc<Connections>>>,
+    pub(crate) checks: Buckets,
 }
 
 /// Whether a path is the gateway's own.
@@ -47,11 +74,11 @@ impl OwnApi {
         &self,
         request: Request<Body>,
         connection: &Connection,
-        connections: &Connections,
     ) -> Result<Response<Body>, Denial> {
         let (parts, body) = request.into_parts();
-        if parts.uri.path() == "/aef-security/v1/check-authentication" {
-            return Err(Denial::NotServed);
+        let path = parts.uri.path();
+        if path == CHECK_AUTHENTICATION {
+            return self.check(&parts, body, connection).await;
         }
         if !is_ccf(&connection.peer) {
             return Err(Denial::CcfOnly);
@@ -59,86 +86,172 @@ impl OwnApi {
         if parts.method != Method::POST {
             return Err(Denial::Method);
         }
-        let body = collect(body, BODY_BYTES_MAX, Duration::from_secs(10))
-            .await
-            .map_err(|_| Denial::Malformed)?;
-        match parts.uri.path() {
+        match path {
             NOTIFICATIONS => {
-                let notification: EventNotification =
-                    json::from_slice(&body).map_err(|_| Denial::Malformed)?;
-                if notification.subscription_id != self.subscription {
+                let notification: EventNotification = message(body, BODY_BYTES_MAX).await?;
+                if notification.subscription_id != *self.subscription.id() {
                     return Err(Denial::UnknownApi);
                 }
-                self.take(&notification, connections);
+                self.take(&notification).await?;
                 let mut response = Response::new(empty());
                 *response.status_mut() = StatusCode::NO_CONTENT;
                 Ok(response)
             }
-            "/aef-security/v1/revoke-authorization" => {
-                let request: RevokeAuthorizationReq =
-                    json::from_slice(&body).map_err(|_| Denial::Malformed)?;
-                self.drop_invoker(&request.revoke_info.api_invoker_id, connections);
-                let answer = RevokeAuthorizationRsp {
+            REVOKE_AUTHORIZATION => {
+                let request: RevokeAuthorizationReq = message(body, BODY_BYTES_MAX).await?;
+                request.check().map_err(|_| Denial::Malformed)?;
+                // For other APIs there is nothing to end here, but what is known may be out of date all the same.
+                let invoker = &request.revoke_info.api_invoker_id;
+                if request
+                    .revoke_info
+                    .api_ids
+                    .contains(self.publication.api_id())
+                {
+                    self.drop_invoker(invoker);
+                } else {
+                    self.contexts.forget(invoker);
+                }
+                Ok(json_answer(&RevokeAuthorizationRsp {
                     supported_features: SupportedFeatures::from("0"),
                     extra: Default::default(),
-                };
-                let mut response =
-                    Response::new(full(serde_json::to_vec(&answer).unwrap_or_default()));
-                response.headers_mut().insert(
-                    header::CONTENT_TYPE,
-                    HeaderValue::from_static("application/json"),
-                );
-                Ok(response)
+                }))
             }
             _ => Err(Denial::UnknownApi),
         }
     }
 
+    /// Has the CCF asked about an invoker that is not remembered (TS 33.122 clause 6.5.1). Material is never in the answer.
+    async fn check(
+        &self,
+        parts: &Parts,
+        body: Body,
+        connection: &Connection,
+    ) -> Result<Response<Body>, Denial> {
+        if parts.method != Method::POST {
+            return Err(Denial::Method);
+        }
+        if !is_json(&parts.headers) {
+            return Err(Denial::MediaType);
+        }
+        if !self.checks.take(connection.remote.ip(), Instant::now()) {
+            return Err(Denial::TooManyQuestions);
+        }
+        let request: CheckAuthenticationReq = message(body, QUESTION_BYTES_MAX).await?;
+        let id = &request.api_invoker_id;
+        if id.as_str().is_empty() || id.as_str().len() > ID_BYTES_MAX {
+            return Err(Denial::Malformed);
+        }
+        self.contexts.prepare(id).await;
+        Ok(json_answer(&CheckAuthenticationRsp {
+            supported_features: SupportedFeatures::from("0"),
+            extra: Default::default(),
+        }))
+    }
+
     /// Does what an event asks for. Whoever is named is forgotten and loses the connections; an event that names nobody makes
     /// the gateway forget everyone, and ask again.
-    fn take(&self, notification: &EventNotification, connections: &Connections) {
-        let invokers = notification
-            .event_detail
-            .as_ref()
+    async fn take(&self, notification: &EventNotification) -> Result<(), Denial> {
+        let detail = notification.event_detail.as_ref();
+        let invokers = detail
             .and_then(|detail| detail.api_invoker_ids.as_deref())
             .unwrap_or_default();
-        tracing::info!(event = %notification.events, ?invokers, "event of the CAPIF core function");
-        match &notification.events {
-            CapifEvent::ApiInvokerOffboarded | CapifEvent::ApiInvokerAuthorizationRevoked
-                if !invokers.is_empty() =>
-            {
+        let event = &notification.events;
+        tracing::info!(%event, ?invokers, "event of the CAPIF core function");
+        match event {
+            CapifEvent::ApiInvokerOffboarded if !invokers.is_empty() => {
                 for invoker in invokers {
-                    self.drop_invoker(invoker, connections);
+                    self.contexts.forget_for_good(invoker);
+                    self.drop_invoker(invoker);
                 }
             }
-            _ => self.contexts.forget_all(),
+            CapifEvent::ApiInvokerAuthorizationRevoked if !invokers.is_empty() => {
+                // For other APIs there is nothing to end here, but what is known may be out of date all the same.
+                let ours = detail.is_none_or(|detail| concerns(detail, self.publication.api_id()));
+                for invoker in invokers {
+                    if ours {
+                        self.drop_invoker(invoker);
+                    } else {
+                        self.contexts.forget(invoker);
+                    }
+                }
+            }
+            CapifEvent::ServiceApiUpdate => {
+                if detail.is_none_or(|detail| concerns(detail, self.publication.api_id())) {
+                    // Without the new methods there is no acknowledgement, and the event comes again.
+                    let looked = tokio::time::timeout(ANSWER_TIME, self.publication.look()).await;
+                    self.contexts.forget_all();
+                    if !matches!(looked, Ok(Ok(_))) {
+                        tracing::warn!("the publication was not looked at");
+                        return Err(Denial::Unchecked);
+                    }
+                }
+            }
+            CapifEvent::AccessControlPolicyUpdate | CapifEvent::AccessControlPolicyUnavailable => {
+                if detail.is_none_or(|detail| concerns(detail, self.publication.api_id())) {
+                    self.access.forget_all();
+                }
+            }
+            _ => {
+                self.contexts.forget_all();
+                self.access.forget_all();
+            }
         }
+        Ok(())
     }
 
     /// TS 33.122 clause 6.8 steps 8 and 9.
-    fn drop_invoker(&self, invoker: &ApiInvokerId, connections: &Connections) {
+    fn drop_invoker(&self, invoker: &ApiInvokerId) {
         self.contexts.forget(invoker);
-        let closed = connections.close(
-            |connection| belongs_to(connection, invoker.as_str()),
-            Closing::Now,
-        );
+        self.access.forget(invoker);
+        let closed = self.connections.get().map_or(0, |connections| {
+            connections.close(
+                |connection| belongs_to(connection, invoker.as_str()),
+                Closing::Now,
+            )
+        });
         tracing::info!(%invoker, connections = closed, "an API invoker was dropped");
     }
 }
 
-fn is_ccf(peer: &Peer) -> bool {
-    match peer {
-        Peer::Certificate(certificate) => {
-            certificate.organizational_unit.as_deref() == Some(CCF_UNIT)
-        }
-        Peer::Anonymous => false,
-    }
+/// Whether an event is about an API, or does not say about which.
+fn concerns(detail: &CapifEventDetail, api_id: &ServiceApiId) -> bool {
+    let described = detail.service_api_descriptions.iter().flatten();
+    let described = described.filter_map(|api| api.api_id.as_ref());
+    let listed = detail.api_ids.iter().flatten();
+    let controlled = detail.acc_ctrl_pol_list.iter().map(|list| &list.api_id);
+    let mut named = described.chain(listed).chain(controlled).peekable();
+    named.peek().is_none() || named.any(|id| id == api_id)
 }
 
-fn belongs_to(connection: &Connection, invoker: &str) -> bool {
-    let by_certificate = match &connection.peer {
-        Peer::Certificate(certificate) => certificate.common_name == invoker,
-        Peer::Anonymous => false,
-    };
-    by_certificate || connection.claimed_by() == Some(invoker)
+async fn message<T: DeserializeOwned>(body: Body, bytes_max: usize) -> Result<T, Denial> {
+    let body = collect(body, bytes_max, BODY_TIME)
+        .await
+        .map_err(|_| Denial::Malformed)?;
+    json::from_slice(&body).map_err(|_| Denial::Malformed)
+}
+
+fn json_answer<T: Serialize>(answer: &T) -> Response<Body> {
+    let mut response = Response::new(full(serde_json::to_vec(answer).unwrap_or_default()));
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let mut kinds = headers.get_all(header::CONTENT_TYPE).iter();
+    let kind = kinds.next().and_then(|kind| kind.to_str().ok());
+    let essence = kind.and_then(|kind| kind.split(';').next());
+    kinds.next().is_none()
+        && essence.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+}
+
+fn is_ccf(peer: &Peer) -> bool {
+    let unit = peer
+        .certificate()
+        .and_then(|certificate| certificate.organizational_unit.as_deref());
+    unit == Some(CCF_UNIT)
 }

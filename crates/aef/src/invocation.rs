@@ -1,5 +1,5 @@
-//! One call through the gateway (TS 33.122 clause 6.5, `CAPIF-2/2e`): who calls, by the right method, with the right to this API,
-//! then on to the API and back.
+//! One call through the gateway (TS 33.122 clauses 6.4 and 6.5, `CAPIF-2/2e`): who calls, by the right method, with the right to
+//! this API, within its limits, then on to the API and back.
 //!
 //! Everything is judged at each request, so that a revocation reaches open connections too (R-4-06). The checks stand in
 //! [`Invocations::authorize`] in their order; a call goes on only with the [`Permit`] that they give.
@@ -11,71 +11,48 @@ use std::sync::{
 
 use bytes::Bytes;
 use capif_spec::{
-    common::{AefId, ApiInvokerId, DateTime, ServiceApiId, Uri as SpecUri},
+    common::{AefId, ApiInvokerId, DateTime, Uri as SpecUri},
     logging::{DurationMs, Log},
-    publish_service::{Operation, Protocol, SecurityMethod},
-    security::Scope,
+    publish_service::{Operation, Protocol},
 };
-use capif_transport::{Body, Client, ClientError, Connection, Peer, SharedClock};
-use http::{HeaderMap, Method, Request, Response, Uri, Version, header, uri::PathAndQuery};
+use capif_transport::{Body, Client, ClientError, Connection, SharedClock};
+use http::{Method, Request, Response, Uri, Version, header, uri::PathAndQuery};
 use http_body_util::BodyExt;
 use hyper::body::Frame;
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 use crate::{
+    access::{Access, Admitted},
     answer::Denial,
     config::{ExposedApi, Upstream},
     contexts::{Authorization, Contexts},
     headers,
     log::CallLog,
     path::{self, ApiPath},
+    proof::{Caller, Over, Proof, identify},
+    publication::Publication,
     tokens::TokenKeys,
 };
-
-/// The organizational unit of invoker certificates.
-const INVOKER_UNIT: &str = "API_INVOKER";
 
 /// What calls are judged and forwarded with.
 pub(crate) struct Invocations {
     pub(crate) aef_id: AefId,
-    pub(crate) api_id: ServiceApiId,
+    pub(crate) publication: Arc<Publication>,
     pub(crate) api: ExposedApi,
     pub(crate) upstream: Upstream,
     pub(crate) client: Client,
     pub(crate) contexts: Arc<Contexts>,
-    pub(crate) tokens: TokenKeys,
+    pub(crate) access: Arc<Access>,
+    pub(crate) tokens: Arc<TokenKeys>,
     pub(crate) log: CallLog,
     pub(crate) clock: SharedClock,
-}
-
-/// What a caller showed: proven, but not yet allowed anything.
-struct Caller {
-    id: ApiInvokerId,
-    proof: Proof,
-}
-
-enum Proof {
-    /// Method 2: the digest of the certificate.
-    Certificate(String),
-    /// Method 3: what the token says.
-    Token {
-        scope: Scope,
-        /// The AEFs that it is for, when it says so.
-        audience: Option<Vec<String>>,
-        generation: Option<u64>,
-    },
-}
-
-impl Caller {
-    /// Whether the token is of a later negotiation than what is remembered.
-    fn is_newer_than(&self, authorization: &Authorization) -> bool {
-        matches!(&self.proof, Proof::Token { generation: Some(generation), .. } if *generation > authorization.generation)
-    }
 }
 
 /// Leave to call this API. Only [`Invocations::authorize`] gives it.
 struct Permit {
     invoker: ApiInvokerId,
+    _admitted: Admitted,
 }
 
 /// The status that is noted for a call whose client went away before its answer began.
@@ -146,13 +123,21 @@ impl Invocations {
             Ok(response) => response.status(),
             Err(denial) => denial.status(),
         };
+        if result
+            .as_ref()
+            .is_err_and(|denial| *denial == Denial::DeadKey)
+        {
+            // The next one takes a handshake, which tells the same.
+            connection.close_after_response();
+        }
         noted.status = status.as_u16();
         let invoker = noted.invoker.clone();
         Outcome { invoker, result }
     }
 
-    /// The checks of TS 33.122 clauses 6.5.2.2 and 6.5.2.3 and of RFC 6750, in order: credential, its signature and time, one
-    /// invoker per connection, a context at the CCF, the method that the context names, the API, the scope, the generation.
+    /// The checks of TS 33.122 clause 6.5.2 and of RFC 6750, in order: credential, its signature and time, one invoker per
+    /// connection, a context at the CCF, the method that the context names, the API, the scope, the generation; last the
+    /// access control policy, since a call counts from there on.
     async fn authorize(
         &self,
         path: ApiPath<'_>,
@@ -161,35 +146,46 @@ impl Invocations {
         now: OffsetDateTime,
         invoker: &mut Option<ApiInvokerId>,
     ) -> Result<Permit, Denial> {
-        let caller = self.identify(parts, connection, now).await?;
+        let arrived = Instant::now();
+        let caller = identify(parts, connection, &self.tokens, now).await?;
         if !connection.claim(caller.id.as_str()) {
             return Err(Denial::ForeignConnection);
         }
-        let authorization = self
-            .contexts
-            .of(&caller.id)
-            .await
-            .map_err(|_| Denial::Unchecked)?
-            .ok_or(Denial::UnknownInvoker)?;
+        let known = self.contexts.of(&caller.id).await;
+        let mut known = known.map_err(|_| Denial::Unchecked)?;
+        let exposed = path.name == self.api.name && path.version == self.api.version;
+        let holds = known.as_ref().is_some_and(|authorization| {
+            let allowed = || self.allow(&caller, authorization, now).is_ok();
+            !exposed || (!caller.is_newer_than(authorization) && allowed())
+        });
+        if !holds {
+            // What is remembered may be out of date.
+            let since = self.contexts.since(&caller.id, arrived).await;
+            known = since.map_err(|_| Denial::Unchecked)?;
+        }
+        let authorization = known.ok_or(Denial::UnknownInvoker)?;
         *invoker = Some(caller.id.clone());
-        if path.name != self.api.name || path.version != self.api.version {
+        if !exposed {
             return Err(Denial::UnknownApi);
         }
-        if !caller.is_newer_than(&authorization) && self.allow(&caller, &authorization).is_ok() {
-            return Ok(Permit { invoker: caller.id });
-        }
-        // What is remembered may be out of date.
-        let authorization = self
-            .contexts
-            .again(&caller.id)
-            .await
-            .map_err(|_| Denial::Unchecked)?
-            .ok_or(Denial::UnknownInvoker)?;
-        self.allow(&caller, &authorization)?;
-        Ok(Permit { invoker: caller.id })
+        self.allow(&caller, &authorization, now)?;
+        let admitted = self
+            .access
+            .admit(&caller.id, authorization.generation, now)
+            .await?;
+        Ok(Permit {
+            invoker: caller.id,
+            _admitted: admitted,
+        })
     }
 
-    fn allow(&self, caller: &Caller, authorization: &Authorization) -> Result<(), Denial> {
+    /// Whether a caller may call the API by what it showed.
+    fn allow(
+        &self,
+        caller: &Caller,
+        authorization: &Authorization,
+        now: OffsetDateTime,
+    ) -> Result<(), Denial> {
         let Some(method) = authorization.methods.get(&self.api.name) else {
             // The method was selected before the API was published with others (TS 33.122 clause 6.7).
             return Err(if authorization.outdated.contains(&self.api.name) {
@@ -198,86 +194,38 @@ impl Invocations {
                 Denial::NotGranted
             });
         };
+        if caller.proof.method().as_ref() != Some(method) {
+            return Err(Denial::MethodMismatch);
+        }
         match &caller.proof {
+            Proof::Psk(identity) => {
+                authorization.key(identity, now).ok_or(Denial::DeadKey)?;
+            }
             Proof::Certificate(fingerprint) => {
-                if *method != SecurityMethod::Pki {
-                    return Err(Denial::MethodMismatch);
-                }
                 if authorization.certificate.as_ref() != Some(fingerprint) {
                     return Err(Denial::UnknownInvoker);
                 }
             }
-            Proof::Token {
-                scope,
-                audience,
-                generation,
-            } => {
-                if *method != SecurityMethod::Oauth {
-                    return Err(Denial::MethodMismatch);
-                }
-                if !scope.contains(&self.aef_id, &self.api.name) {
+            Proof::Token(token) => {
+                if !token.scope.contains(&self.aef_id, &self.api.name) {
                     return Err(Denial::NotGranted);
                 }
                 // RFC 7519 section 4.1.3.
                 let own = self.aef_id.as_str();
-                if audience
-                    .as_ref()
-                    .is_some_and(|ids| !ids.iter().any(|id| id == own))
-                {
+                let audience = token.audience.as_ref();
+                if audience.is_some_and(|ids| !ids.iter().any(|id| id == own)) {
                     return Err(Denial::InvalidToken);
                 }
+                let generation = token.generation;
                 if generation.is_none_or(|generation| generation < authorization.generation) {
                     return Err(Denial::InvalidToken);
+                }
+                if self.publication.terms().oauth_mutual_tls && token.over != Over::MutualTls {
+                    return Err(Denial::NoCertificate);
                 }
             }
         }
         Ok(())
-    }
-
-    /// Who calls, by what. A certificate beside a token must be of the same invoker.
-    async fn identify(
-        &self,
-        parts: &http::request::Parts,
-        connection: &Connection,
-        now: OffsetDateTime,
-    ) -> Result<Caller, Denial> {
-        let certificate = match &connection.peer {
-            Peer::Anonymous => None,
-            Peer::Certificate(certificate) => {
-                let is_invoker = certificate.organizational_unit.as_deref() == Some(INVOKER_UNIT);
-                if !is_invoker || certificate.not_after <= now {
-                    return Err(Denial::UnknownInvoker);
-                }
-                Some(certificate)
-            }
-        };
-        if names_token(parts.uri.query()) {
-            return Err(Denial::ManyCredentials);
-        }
-        let Some(token) = bearer(&parts.headers)? else {
-            let certificate = certificate.ok_or(Denial::NoCredential)?;
-            return Ok(Caller {
-                id: ApiInvokerId::new(certificate.common_name.as_str()),
-                proof: Proof::Certificate(certificate.fingerprint.to_string()),
-            });
-        };
-        let claims = self.tokens.verify(token, now).await?;
-        // The invoker stands in `client_id` (TS 33.122 clause C.2.2) and in `iss` (TS 29.222 clause 8.5.4.2.8).
-        let id = claims.client_id.as_deref().ok_or(Denial::InvalidToken)?;
-        if id != claims.iss || claims.sub.as_deref().is_some_and(|sub| sub != id) {
-            return Err(Denial::InvalidToken);
-        }
-        if certificate.is_some_and(|certificate| certificate.common_name != id) {
-            return Err(Denial::Contradiction);
-        }
-        Ok(Caller {
-            id: ApiInvokerId::new(id),
-            proof: Proof::Token {
-                scope: claims.scope.parse().map_err(|_| Denial::InvalidToken)?,
-                audience: claims.aud,
-                generation: claims.generation,
-            },
-        })
     }
 
     async fn forward(
@@ -380,7 +328,7 @@ impl Invocations {
         self.log.note(
             invoker.clone(),
             Log {
-                api_id: self.api_id.clone(),
+                api_id: self.publication.api_id().clone(),
                 api_name: self.api.name.clone(),
                 api_version: self.api.version.clone(),
                 resource_name: shortened(resource).to_owned(),
@@ -411,34 +359,4 @@ impl Invocations {
 /// A report must not become too long to be taken.
 fn shortened(path: &str) -> &str {
     path.get(..NOTED_PATH_BYTES_MAX).unwrap_or(path)
-}
-
-/// The one bearer token, from the header alone (RFC 6750 section 2.1).
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Denial> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let Some(value) = values.next() else {
-        return Ok(None);
-    };
-    if values.next().is_some() {
-        return Err(Denial::ManyCredentials);
-    }
-    let token = value
-        .to_str()
-        .ok()
-        .and_then(|text| text.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, token)| token.trim())
-        .filter(|token| !token.is_empty() && !token.contains([' ', ',']))
-        .ok_or(Denial::InvalidToken)?;
-    Ok(Some(token))
-}
-
-/// Whether a query carries a token, which is refused (RFC 6750 section 2.3): it would stand in logs and reach the API.
-fn names_token(query: Option<&str>) -> bool {
-    query.unwrap_or_default().split('&').any(|pair| {
-        let name = pair.split('=').next().unwrap_or_default();
-        percent_encoding::percent_decode_str(name)
-            .decode_utf8_lossy()
-            .eq_ignore_ascii_case("access_token")
-    })
 }

@@ -102,6 +102,13 @@ impl TokenKeys {
         Ok(claims)
     }
 
+    /// Fetches the keys as they are now (D-28). Says whether that worked.
+    pub(crate) async fn look(&self) -> Result<(), capif_client::Error> {
+        let set = self.provider.jwks().await?;
+        self.keys.store(Arc::new(read(&set)));
+        Ok(())
+    }
+
     fn holds(&self, kid: &str) -> bool {
         self.keys.load().iter().any(|key| key.kid == kid)
     }
@@ -115,9 +122,8 @@ impl TokenKeys {
             }
             *fetched = now;
         }
-        match self.provider.jwks().await {
-            Ok(set) => self.keys.store(Arc::new(read(&set))),
-            Err(error) => tracing::warn!(%error, "token keys were not fetched"),
+        if let Err(error) = self.look().await {
+            tracing::warn!(%error, "token keys were not fetched");
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Requests to the CAPIF core function: bounded, typed, and with every refusal turned into an [`Error`].
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use capif_procedures::aefpsk;
 use capif_spec::common::{AefId, ProblemDetails, Redacted};
 use capif_transport::{
     Anchors, BodyError, Client, ClientError, ClientLimits, ClientTls, Expected, Identity,
-    SharedClock, collect, full,
+    Session, SessionLabels, SharedClock, collect, full,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -63,6 +64,7 @@ pub(crate) struct Answer {
     address: Address,
     headers: HeaderMap,
     body: Bytes,
+    session: Option<Arc<Session>>,
 }
 
 impl Ccf {
@@ -75,7 +77,33 @@ impl Ccf {
         clock: SharedClock,
     ) -> Result<Self, Error> {
         Ok(Self {
-            client: ccf_client(anchors, identity, clock)?,
+            client: ccf_client(tls(anchors, identity, clock), ClientLimits::default())?,
+            address,
+        })
+    }
+
+    /// The same for the negotiation of security methods: each exchange is on a connection of its own, and its answer knows
+    /// the facts of that connection, from which keys of Method 1 are derived (TS 33.122 clause A.1). `tls12_only` makes it a
+    /// session that has an id and a master secret.
+    pub(crate) fn negotiating(
+        address: Address,
+        anchors: Anchors,
+        identity: Identity,
+        clock: SharedClock,
+        tls12_only: bool,
+    ) -> Result<Self, Error> {
+        let tls = ClientTls {
+            session: Some(SESSION),
+            tls12_only,
+            ..tls(anchors, Some(identity), clock)
+        };
+        let limits = ClientLimits {
+            // Keys of two negotiations must not be the same.
+            idle_per_host_max: 0,
+            ..ClientLimits::default()
+        };
+        Ok(Self {
+            client: ccf_client(tls, limits)?,
             address,
         })
     }
@@ -123,7 +151,8 @@ impl Ccf {
             .request(request)
             .await
             .map_err(|error| failure(operation, &self.address, REPEATABLE, error))?;
-        let (head, body) = response.into_parts();
+        let (mut head, body) = response.into_parts();
+        let session = head.extensions.remove::<Arc<Session>>();
         let body = collect(body, ANSWER_BYTES_MAX, ANSWER_TIMEOUT)
             .await
             .map_err(|error| body_failure(operation, &self.address, REPEATABLE, error))?;
@@ -133,6 +162,7 @@ impl Ccf {
             address: self.address.clone(),
             headers: head.headers,
             body,
+            session,
         };
         tracing::debug!(
             operation,
@@ -195,6 +225,11 @@ impl Answer {
     /// The body as what the operation answers with.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
         capif_spec::json::from_slice(&self.body).map_err(|error| self.unusable(error.to_string()))
+    }
+
+    /// The facts of the connection that carried the exchange, if they were asked for.
+    pub(crate) fn session(&self) -> Option<&Session> {
+        self.session.as_deref()
     }
 
     /// Whether there is a body at all.
@@ -281,52 +316,55 @@ fn general_advice(status: StatusCode) -> &'static str {
     }
 }
 
+/// The labels of the values that a negotiation exports from its session.
+const SESSION: SessionLabels = SessionLabels {
+    key: aefpsk::SESSION_KEY_LABEL,
+    id: aefpsk::SESSION_ID_LABEL,
+};
+
 /// The role that the certificate of a CAPIF core function names.
 const CCF_UNIT: &str = "CCF";
 
 /// The role that the certificate of an API exposing function names.
 const AEF_UNIT: &str = "AEF";
 
-/// A client of the core function whose certificate is under `anchors`, and of nobody else whom they vouch for.
-fn ccf_client(
-    anchors: Anchors,
-    identity: Option<Identity>,
-    clock: SharedClock,
-) -> Result<Client, Error> {
+/// A client of the core function whose certificate is under the anchors, and of nobody else whom they vouch for.
+fn ccf_client(tls: ClientTls, limits: ClientLimits) -> Result<Client, Error> {
     let expected = Expected {
         organizational_unit: CCF_UNIT,
         common_name: None,
     };
-    client(anchors, identity, clock, expected)
+    client(tls, limits, expected)
 }
 
 /// A client of this one API exposing function: providers share hosts, and choose the names that their certificates carry, so
 /// that chain and host alone would let one stand in for another.
 pub(crate) fn aef_client(
     anchors: Anchors,
-    identity: Identity,
+    identity: Option<Identity>,
     clock: SharedClock,
     id: &AefId,
+    limits: ClientLimits,
 ) -> Result<Client, Error> {
     let expected = Expected {
         organizational_unit: AEF_UNIT,
         common_name: Some(id.to_string()),
     };
-    client(anchors, Some(identity), clock, expected)
+    client(tls(anchors, identity, clock), limits, expected)
 }
 
-fn client(
-    anchors: Anchors,
-    identity: Option<Identity>,
-    clock: SharedClock,
-    expected: Expected,
-) -> Result<Client, Error> {
-    let tls = ClientTls {
+fn tls(anchors: Anchors, identity: Option<Identity>, clock: SharedClock) -> ClientTls {
+    ClientTls {
         anchors: Some(anchors),
         identity,
         clock,
-    };
-    Client::expecting(tls, ClientLimits::default(), expected).map_err(|error| Error::Malformed {
+        session: None,
+        tls12_only: false,
+    }
+}
+
+fn client(tls: ClientTls, limits: ClientLimits, expected: Expected) -> Result<Client, Error> {
+    Client::expecting(tls, limits, expected).map_err(|error| Error::Malformed {
         what: "set of certificates",
         reason: error.to_string(),
     })
@@ -349,10 +387,8 @@ pub(crate) fn failure(
             address,
             source,
         },
-        // In TLS 1.3 a client's certificate is judged after its first bytes went out, so this can look like a connection
-        // that breaks.
         ClientError::Tls(reason) | ClientError::Broken(reason)
-            if reason.contains("received fatal alert") =>
+            if is_fatal_alert(&reason) =>
         {
             Error::CertificateRefused {
                 operation,
@@ -373,6 +409,12 @@ pub(crate) fn failure(
             source: Box::new(error),
         },
     }
+}
+
+/// Whether the other end ended a handshake. In TLS 1.3 a client's certificate is judged after its first bytes went out, so that
+/// this can look like a connection that breaks; nothing that was sent over it was read.
+pub(crate) fn is_fatal_alert(reason: &str) -> bool {
+    reason.contains("received fatal alert")
 }
 
 /// What a body that did not arrive means for the caller.
@@ -416,6 +458,7 @@ mod tests {
             address: "ccf.example:8443".parse().unwrap(),
             headers,
             body: Bytes::new(),
+            session: None,
         }
         .created_id()
     }

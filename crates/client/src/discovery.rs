@@ -1,5 +1,6 @@
 //! Discovery of service APIs (TS 29.222 clause 5.2.2.2), and where a discovered API is reached.
 
+use capif_procedures::aefpsk;
 use capif_spec::{
     common::{AefId, ApiInvokerId, ServiceApiId},
     discover_service::DiscoveredApis,
@@ -100,6 +101,8 @@ pub(crate) struct Route {
     pub(crate) aef_id: AefId,
     pub(crate) address: Address,
     pub(crate) prefix: String,
+    /// The interface as keys of Method 1 are derived for it; `None` where it has no form that leaves no doubt.
+    pub(crate) interface: Option<String>,
 }
 
 /// The first place where an API of this name can be reached over HTTPS. One that serves the version in the path (the second
@@ -113,14 +116,15 @@ pub(crate) fn route(apis: &[ServiceApiDescription], name: &str, path: &str) -> O
                 .api_status
                 .as_ref()
                 .is_none_or(|status| status.aef_ids.contains(&profile.aef_id));
-            let Some((address, prefix)) = endpoint(profile).filter(|_| active) else {
+            let Some(endpoint) = endpoint(profile).filter(|_| active) else {
                 continue;
             };
             let route = Route {
                 api_id: api.api_id.clone(),
                 aef_id: profile.aef_id.clone(),
-                address,
-                prefix,
+                address: endpoint.address,
+                prefix: endpoint.prefix,
+                interface: endpoint.interface,
             };
             if profile
                 .versions
@@ -135,7 +139,32 @@ pub(crate) fn route(apis: &[ServiceApiDescription], name: &str, path: &str) -> O
     fallback
 }
 
-fn endpoint(profile: &AefProfile) -> Option<(Address, String)> {
+/// The interfaces of an AEF for one API, or for all, as keys of Method 1 are derived for them.
+pub(crate) fn interfaces(
+    apis: &[ServiceApiDescription],
+    aef_id: &AefId,
+    api_id: Option<&ServiceApiId>,
+) -> Vec<String> {
+    let mut all: Vec<String> = apis
+        .iter()
+        .filter(|api| api_id.is_none_or(|id| api.api_id.as_ref() == Some(id)))
+        .flat_map(|api| api.aef_profiles.iter().flatten())
+        .filter(|profile| profile.aef_id == *aef_id)
+        .flat_map(|profile| profile.interface_descriptions.iter().flatten())
+        .filter_map(aefpsk::interface_information)
+        .collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+struct Endpoint {
+    address: Address,
+    prefix: String,
+    interface: Option<String>,
+}
+
+fn endpoint(profile: &AefProfile) -> Option<Endpoint> {
     let http = match &profile.protocol {
         None | Some(Protocol::Http11 | Protocol::Http2) => true,
         Some(_) => false,
@@ -145,7 +174,11 @@ fn endpoint(profile: &AefProfile) -> Option<(Address, String)> {
     }
     if let Some(domain) = &profile.domain_name {
         let address = Address::with_default_port(domain, HTTPS_PORT).ok()?;
-        return Some((address, String::new()));
+        return Some(Endpoint {
+            address,
+            prefix: String::new(),
+            interface: None,
+        });
     }
     profile
         .interface_descriptions
@@ -154,7 +187,7 @@ fn endpoint(profile: &AefProfile) -> Option<(Address, String)> {
         .find_map(interface)
 }
 
-fn interface(interface: &InterfaceDescription) -> Option<(Address, String)> {
+fn interface(interface: &InterfaceDescription) -> Option<Endpoint> {
     let port = interface.port.map_or(HTTPS_PORT, |port| port.0);
     let address = if let Some(name) = &interface.fqdn {
         format!("{name}:{port}").parse()
@@ -167,7 +200,11 @@ fn interface(interface: &InterfaceDescription) -> Option<(Address, String)> {
     let prefix = prefix.trim_end_matches('/');
     let usable = prefix.is_empty() || prefix.starts_with('/');
     usable.then_some(())?;
-    Some((address.ok()?, prefix.to_owned()))
+    Some(Endpoint {
+        address: address.ok()?,
+        prefix: prefix.to_owned(),
+        interface: aefpsk::interface_information(interface),
+    })
 }
 
 #[cfg(test)]

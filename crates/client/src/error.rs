@@ -78,6 +78,17 @@ pub enum Error {
         /// What the peer says.
         reason: String,
     },
+    /// The handshake with a key did not work out, and the CAPIF core function names no better way.
+    #[error(
+        "the TLS handshake with {address} by the key that was agreed on did not work out ({reason}): it does not know the key, \
+         or another service is there; try again, and ask the provider if it stays"
+    )]
+    KeyRefused {
+        /// Host and port.
+        address: String,
+        /// What happened.
+        reason: String,
+    },
     /// The connection broke, or what came over it was no HTTP.
     #[error("the connection to {address} broke during {operation}: {advice}")]
     Broken {
@@ -224,6 +235,7 @@ impl Error {
             }
             Self::Untrusted { .. }
             | Self::CertificateRefused { .. }
+            | Self::KeyRefused { .. }
             | Self::WrongCertificate { .. } => ErrorKind::Authentication,
             Self::TimedOut { .. } => ErrorKind::TimedOut,
             Self::Refused { status, .. } | Self::TokenRefused { status, .. } => match *status {
@@ -327,14 +339,15 @@ impl fmt::Display for NoMethodText<'_> {
         match selected {
             Some(method) => write!(
                 f,
-                "the CAPIF core function selected method {} for API `{api}`, which this client cannot do: ask the provider \
-                 to offer PKI or OAUTH",
+                "the CAPIF core function selected method {} for API `{api}`, which this client did not wish for or cannot carry \
+                 out there: negotiate again, with other methods",
                 Quoted(method.as_str())
             ),
             None => write!(
                 f,
-                "the CAPIF core function found no security method for API `{api}` that this client, the provider and the \
-                 operator's policy have in common: this client does PKI and OAUTH"
+                "the CAPIF core function names no security method for API `{api}`: either this invoker, the provider and the \
+                 operator's policy have none in common, or the authorization was revoked and the operator must permit the \
+                 invoker again (`capif permit`)"
             ),
         }
     }

@@ -1,9 +1,14 @@
 //! The API invoker: it enrols, finds APIs, agrees on how to call them, calls them, and leaves.
 
+mod aefs;
+mod agreement;
 mod call;
 mod offboarding;
 mod onboarding;
+mod psk;
+mod recovery;
 mod security;
+mod settlement;
 mod state;
 
 use std::{
@@ -13,13 +18,13 @@ use std::{
 
 use capif_spec::{
     api_invoker_management::ApiInvokerEnrolmentDetails,
-    common::{AefId, ApiInvokerId, Redacted},
+    common::{ApiInvokerId, Redacted},
     publish_service::ServiceApiDescription,
-    security::{AccessTokenRsp, Scope, ServiceSecurity},
+    security::{AccessTokenRsp, Scope},
 };
-use capif_transport::{Anchors, Client, Identity, SharedClock};
-use time::{Duration, OffsetDateTime};
+use capif_transport::{Identity, SharedClock};
 
+pub use agreement::{AgreedKey, Agreement};
 pub use offboarding::Departure;
 pub(crate) use offboarding::departure;
 pub use onboarding::OnboardingRequest;
@@ -27,17 +32,20 @@ pub(crate) use onboarding::anchors;
 pub use security::Wish;
 pub(crate) use state::NAME;
 
+use self::{
+    aefs::Aefs,
+    agreement::Held,
+    recovery::{Recoveries, Renewals},
+};
 use crate::{
-    ccf::{self, Ccf},
+    address::Address,
+    ccf::Ccf,
     discovery::{self, DiscoveryQuery},
     enrolment::Enrolment,
     error::Error,
     keystore::{Keystore, KeystoreError},
     token::Tokens,
 };
-
-/// How long an AEF must wait until its word makes this invoker ask the CAPIF core function again (P-28).
-const RECOVERY_INTERVAL: Duration = Duration::MINUTE;
 
 /// How many APIs' descriptions are kept at hand.
 const KNOWN_APIS_MAX: usize = 1024;
@@ -52,11 +60,15 @@ pub struct Invoker {
     secret: Option<Redacted>,
     /// Over CAPIF-1/1e, with our certificate.
     ccf: Ccf,
+    /// The same for negotiations, each over a session of its own.
+    negotiator: Ccf,
+    negotiator_tls12: Ccf,
     /// Over CAPIF-2/2e.
     aefs: Aefs,
-    security: RwLock<Option<ServiceSecurity>>,
+    held: RwLock<Arc<Held>>,
     negotiation: tokio::sync::Mutex<()>,
     recoveries: Recoveries,
+    renewals: Renewals,
     tokens: Tokens,
     known_apis: Mutex<HashMap<String, Arc<[ServiceApiDescription]>>>,
 }
@@ -155,14 +167,26 @@ impl Invoker {
         let identity = Identity::from_pem(certificate.as_deref().unwrap_or_default(), key.pem())
             .map_err(|_| damaged("private key and certificate do not belong together"))?;
         let anchors = anchors(&held.anchors_pem)?;
-        let address = held.address.parse()?;
+        let address: Address = held.address.parse()?;
         let ccf = Ccf::new(
-            address,
+            address.clone(),
             anchors.clone(),
             Some(identity.clone()),
             clock.clone(),
         )?;
+        let negotiator = |tls12_only| {
+            Ccf::negotiating(
+                address.clone(),
+                anchors.clone(),
+                identity.clone(),
+                clock.clone(),
+                tls12_only,
+            )
+        };
+        let agreed = Held::kept(&held, &Held::default());
         Ok(Self {
+            negotiator: negotiator(false)?,
+            negotiator_tls12: negotiator(true)?,
             aefs: Aefs {
                 anchors,
                 identity,
@@ -174,9 +198,10 @@ impl Invoker {
             onboarding_id: held.onboarding_id,
             details: held.details,
             secret: held.onboarding_secret,
-            security: RwLock::new(held.security),
+            held: RwLock::new(Arc::new(agreed)),
             negotiation: tokio::sync::Mutex::new(()),
             recoveries: Recoveries::default(),
+            renewals: Renewals::default(),
             tokens: Tokens::default(),
             known_apis: Mutex::default(),
             keystore,
@@ -219,52 +244,5 @@ impl std::fmt::Debug for Invoker {
             .field("id", &self.id)
             .field("ccf", self.ccf.address())
             .finish_non_exhaustive()
-    }
-}
-
-/// When the word of an AEF last made this invoker ask the CAPIF core function.
-#[derive(Default)]
-struct Recoveries {
-    last: Mutex<HashMap<AefId, OffsetDateTime>>,
-}
-
-impl Recoveries {
-    /// Whether it may be asked now; if so, not again for a minute.
-    fn begin(&self, aef: &AefId, now: OffsetDateTime) -> bool {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        // A clock that was set back must not forbid recovery for long.
-        let recent =
-            |then: OffsetDateTime| (Duration::ZERO..RECOVERY_INTERVAL).contains(&(now - then));
-        last.retain(|_, then| recent(*then));
-        if last.contains_key(aef) {
-            return false;
-        }
-        last.insert(aef.clone(), now);
-        true
-    }
-}
-
-/// Clients of API exposing functions: verified against the same roots as the core function, each by its own id, with our
-/// certificate for those that ask.
-struct Aefs {
-    anchors: Anchors,
-    identity: Identity,
-    clock: SharedClock,
-    clients: Mutex<HashMap<AefId, Client>>,
-}
-
-impl Aefs {
-    fn client(&self, id: &AefId) -> Result<Client, Error> {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(id) {
-            return Ok(client.clone());
-        }
-        let (anchors, identity) = (self.anchors.clone(), self.identity.clone());
-        let client = ccf::aef_client(anchors, identity, self.clock.clone(), id)?;
-        if clients.len() >= KNOWN_APIS_MAX {
-            clients.clear();
-        }
-        clients.insert(id.clone(), client.clone());
-        Ok(client)
     }
 }

@@ -62,7 +62,8 @@
 //!
 //! - The private key is made in the keystore and stays there; requests carry a PKCS#10 request (D-22).
 //! - Everything that can be asked twice is safe to repeat: an answer that got lost costs neither credential nor identity.
-//! - Security method 1 (TLS-PSK) is not carried out, so it is never wished for.
+//! - All three security methods are carried out. The key of Method 1 is derived from the negotiation itself, and renewed by
+//!   another one before it ends.
 //! - Nothing that an exposing function says makes an invoker use another address or a method that the CAPIF core function did
 //!   not name.
 
@@ -80,6 +81,6 @@ mod token;
 pub use discovery::DiscoveryQuery;
 pub use enrolment::{Bundle, Enrolment, EnrolmentCode};
 pub use error::{Error, ErrorKind};
-pub use invoker::{Departure, Invoker, OnboardingRequest, Wish};
+pub use invoker::{AgreedKey, Agreement, Departure, Invoker, OnboardingRequest, Wish};
 pub use keystore::{Keystore, KeystoreError, LOCK_WAIT, Locked};
-pub use provider::{Provider, ProviderRequest};
+pub use provider::{Allowance, Limit, Provider, ProviderRequest};

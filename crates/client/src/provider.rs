@@ -4,6 +4,7 @@
 //! Each function has a key and a certificate of its own, and each request goes out under the certificate of the function whose
 //! business it is (TS 33.122 clause 6.6).
 
+mod controlling;
 mod exposing;
 mod publishing;
 mod registration;
@@ -13,6 +14,7 @@ use capif_spec::common::{AefId, AmfId, ApfId, ApiProviderDomainId};
 use capif_transport::{Anchors, Identity, SharedClock};
 use http::Method;
 
+pub use controlling::{Allowance, Limit};
 pub use registration::ProviderRequest;
 pub(crate) use state::refuse_shared_folder;
 

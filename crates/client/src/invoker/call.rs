@@ -1,8 +1,8 @@
-//! A call of a service API over CAPIF-2/2e (TS 33.122 clauses 6.5.2.2, 6.5.2.3 and 6.7).
+//! A call of a service API over CAPIF-2/2e (TS 33.122 clauses 6.5.2 and 6.7).
 //!
-//! Discovery says where, negotiation says how; both are remembered. An AEF can make this invoker do two things, each once
-//! per call: fetch a fresh token, and ask the CAPIF core function which method counts. It cannot choose a method, name an
-//! address or see the Onboard_Secret (P-28).
+//! Discovery says where, negotiation says how; both are remembered. An AEF can make this invoker do two things: fetch a fresh
+//! token, and ask the CAPIF core function which method counts. It cannot choose a method, name an address or see the
+//! Onboard_Secret (P-28).
 
 use bytes::Bytes;
 use capif_spec::{
@@ -17,7 +17,11 @@ use http::{
 use http_body_util::BodyExt;
 use zeroize::Zeroizing;
 
-use super::{Invoker, security::Carried};
+use super::{
+    Invoker,
+    agreement::{Carried, Way},
+    recovery::Patience,
+};
 use crate::{
     ccf,
     discovery::{self, Route},
@@ -40,13 +44,18 @@ const REFUSAL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 /// TS 29.222 defines none (D-20).
 const MISMATCH: &str = "SECURITY_METHOD_MISMATCH";
 
+/// The cause by which an AEF says on an open connection that its key has been replaced or has ended.
+const DEAD_KEY: &str = "SECURITY_KEY_INVALID";
+
 impl Invoker {
     /// Calls an API. The path is the API's own, `/weather/v1/today` for example; method, headers and body are passed on as they
     /// are, streaming, without `Authorization` and what concerns one connection only.
     ///
-    /// The first call discovers the API and negotiates the method; what was negotiated is kept for later processes. When the
-    /// AEF says that the method has changed, the CAPIF core function is asked, at most once per minute and AEF, and the call is
-    /// repeated once if its body is small enough to be kept (64 KiB, of known length).
+    /// The first call discovers the API and negotiates the method; what was negotiated is kept for later processes. When the AEF
+    /// no longer takes the method, the CAPIF core function is asked which one counts, and the call is repeated by it. This needs
+    /// a request body that can be kept (64 KiB at most, of known length): **a call whose body streams is sent once**, and the
+    /// refusal is its answer; the next call goes by the right method. An AEF that always says so is believed five times, then
+    /// once a minute; while its word counts, a call can take up to ten seconds longer.
     ///
     /// # Errors
     /// Only if there is no answer. A refusal by the AEF is an answer and is returned as such.
@@ -63,63 +72,151 @@ impl Invoker {
         }
         let head = Head::new(head);
         let mut body = Payload::hold(body).await?;
-        let mut recovered = false;
-        let mut token_renewed = false;
+        let mut patience = Patience::default();
+        let mut token_renewed = None;
         let mut sought_again = false;
+        let mut sent_again = false;
         let mut route = self.route(api_name, head.uri.path()).await?;
         loop {
-            let method = self.method(&route, api_name).await?;
-            let scope = Scope {
-                grants: vec![(route.aef_id.clone(), vec![api_name.to_owned()])],
+            let way = self.way(&route, api_name).await?;
+            let refusal = match self.attempt(api_name, &head, &route, &way, &mut body).await {
+                Attempt::Over(outcome) => return outcome,
+                Attempt::Token {
+                    scope,
+                    token,
+                    refusal,
+                } => {
+                    // One that a later negotiation ended is no fault of the one that was fetched since.
+                    if !body.is_kept()
+                        || token_renewed.replace(way.negotiation) == Some(way.negotiation)
+                    {
+                        return Ok(refusal);
+                    }
+                    self.tokens.refused(&scope, &token).await;
+                    continue;
+                }
+                Attempt::Broken(error) => {
+                    // Nobody minds being asked the same twice (RFC 9110 section 9.2.2).
+                    if sent_again || !head.method.is_safe() || !body.is_kept() {
+                        return Err(error);
+                    }
+                    sent_again = true;
+                    continue;
+                }
+                Attempt::Nobody(error) => {
+                    // Nothing was carried out. The AEF may have moved, or another have taken its place.
+                    self.forget_api(api_name);
+                    if sought_again || !body.is_kept() {
+                        return Err(error);
+                    }
+                    sought_again = true;
+                    let found = self.route(api_name, head.uri.path()).await?;
+                    let elsewhere =
+                        (&found.aef_id, &found.address) != (&route.aef_id, &route.address);
+                    // A connection that was open can have been closed by an AEF that is there all the same.
+                    if !elsewhere && !matches!(error, Error::Unreachable { .. }) {
+                        return Err(error);
+                    }
+                    route = found;
+                    continue;
+                }
+                Attempt::Method(refusal) => refusal,
             };
-            let token = match method {
-                Carried::Oauth => Some(self.token(&scope).await.inspect_err(|_| {
+            let path = head.uri.path();
+            let better = self
+                .recover(&route, api_name, path, &way, &mut patience)
+                .await?;
+            if !better || !body.is_kept() {
+                return refusal;
+            }
+            route = self.route(api_name, path).await?;
+        }
+    }
+
+    /// One try by one way.
+    async fn attempt(
+        &self,
+        api_name: &str,
+        head: &Head,
+        route: &Route,
+        way: &Way,
+        body: &mut Payload,
+    ) -> Attempt {
+        match self.exchange(api_name, head, route, way, body).await {
+            Ok(attempt) => attempt,
+            Err(error) => Attempt::Over(Err(error)),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        api_name: &str,
+        head: &Head,
+        route: &Route,
+        way: &Way,
+        body: &mut Payload,
+    ) -> Result<Attempt, Error> {
+        let scope = Scope {
+            grants: vec![(route.aef_id.clone(), vec![api_name.to_owned()])],
+        };
+        let (client, token) = match &way.carried {
+            Carried::Psk(key) => {
+                let client = self.aefs.client_by_key(key, route, &self.id).await?;
+                (client, None)
+            }
+            Carried::Pki => (self.aefs.client(&route.aef_id)?, None),
+            Carried::Oauth => match self.token(&scope).await {
+                Ok(token) => (self.aefs.client(&route.aef_id)?, Some(token)),
+                Err(error) => {
                     // What is remembered about the API may be out of date.
                     self.forget_api(api_name);
-                })?),
-                Carried::Pki => None,
-            };
-            let request = head.request(&route, token.as_ref(), body.take())?;
-            let client = self.aefs.client(&route.aef_id)?;
-            let response = match client.request(request).await {
-                Ok(response) => response,
-                // Nothing was carried out. The AEF may have moved, or another have taken its place.
-                Err(error @ (ClientError::Connect(_) | ClientError::Tls(_))) => {
-                    self.forget_api(api_name);
-                    if !sought_again && body.is_kept() {
-                        sought_again = true;
-                        let found = self.route(api_name, head.uri.path()).await?;
-                        if (&found.aef_id, &found.address) != (&route.aef_id, &route.address) {
-                            route = found;
-                            continue;
+                    // The CAPIF core function itself says that tokens do not count there any more.
+                    return Ok(match &error {
+                        Error::TokenRefused { status, .. }
+                            if *status == StatusCode::BAD_REQUEST =>
+                        {
+                            Attempt::Method(Err(error))
                         }
-                    }
-                    return Err(ccf::failure(OPERATION, &route.address, UNSURE, error));
+                        _ => Attempt::Over(Err(error)),
+                    });
                 }
-                Err(error) => return Err(ccf::failure(OPERATION, &route.address, UNSURE, error)),
-            };
-            let (complaint, response) = Complaint::of(response, &route).await?;
-            match (complaint, token) {
-                (Complaint::Method, _) if !recovered => {
-                    recovered = true;
-                    if !self
-                        .recover(&route, api_name, head.uri.path(), method)
-                        .await?
-                    {
-                        return Ok(response);
-                    }
-                }
-                (Complaint::Token, Some(token)) if !token_renewed => {
-                    token_renewed = true;
-                    self.tokens.refused(&scope, &token).await;
-                }
-                _ => return Ok(response),
+            },
+        };
+        let request = head.request(route, token.as_ref(), body.take())?;
+        let response = match client.request(request).await {
+            Ok(response) => response,
+            Err(error) => {
+                let refused = refuses_us(&way.carried, &error);
+                let nobody = matches!(error, ClientError::Connect(_) | ClientError::Tls(_));
+                let broken = matches!(error, ClientError::Broken(_));
+                let error = match (&way.carried, error) {
+                    (Carried::Psk(_), ClientError::Tls(reason)) => Error::KeyRefused {
+                        address: route.address.to_string(),
+                        reason,
+                    },
+                    (_, error) => ccf::failure(OPERATION, &route.address, UNSURE, error),
+                };
+                return Ok(if refused {
+                    Attempt::Method(Err(error))
+                } else if nobody {
+                    Attempt::Nobody(error)
+                } else if broken {
+                    Attempt::Broken(error)
+                } else {
+                    Attempt::Over(Err(error))
+                });
             }
-            if !body.is_kept() {
-                return Ok(response);
-            }
-            route = self.route(api_name, head.uri.path()).await?;
-        }
+        };
+        let (complaint, response) = Complaint::of(response, route, &way.carried).await?;
+        Ok(match (complaint, token) {
+            (Complaint::Method, _) => Attempt::Method(Ok(response)),
+            (Complaint::Token, Some(token)) => Attempt::Token {
+                scope,
+                token,
+                refusal: response,
+            },
+            _ => Attempt::Over(Ok(response)),
+        })
     }
 
     /// Where an API is called: as remembered, else by discovery.
@@ -172,6 +269,36 @@ impl Invoker {
                 name: api_name.to_owned(),
             }),
         }
+    }
+}
+
+/// How one try went.
+enum Attempt {
+    /// This is what the caller gets.
+    Over(Result<Response<Body>, Error>),
+    /// The AEF, or the token endpoint, does not take this method. Nothing was carried out.
+    Method(Result<Response<Body>, Error>),
+    /// The AEF does not take this token.
+    Token {
+        scope: Scope,
+        token: AccessTokenRsp,
+        refusal: Response<Body>,
+    },
+    /// There is nobody there, or somebody else. Nothing was carried out.
+    Nobody(Error),
+    /// The connection broke, and nobody knows what was carried out.
+    Broken(Error),
+}
+
+/// Whether the AEF ended the handshake because of what this invoker showed: its certificate, or its key. With a key neither end
+/// knows more than that it did not work out (TS 33.122 clause 6.7, D-20).
+fn refuses_us(carried: &Carried, error: &ClientError) -> bool {
+    match error {
+        ClientError::Tls(reason) => {
+            matches!(carried, Carried::Psk(_)) || ccf::is_fatal_alert(reason)
+        }
+        ClientError::Broken(reason) => ccf::is_fatal_alert(reason),
+        _ => false,
     }
 }
 
@@ -289,7 +416,7 @@ fn exact_length<B: BodyExt>(body: &B) -> Option<u64> {
 enum Complaint {
     /// Nothing, or nothing that can be helped here.
     None,
-    /// Another method counts (TS 33.122 clause 6.7).
+    /// Another method counts (TS 33.122 clause 6.7), or another key, or the AEF knows of no agreement with this invoker.
     Method,
     /// The token is expired or revoked (RFC 6750 section 3.1).
     Token,
@@ -297,7 +424,11 @@ enum Complaint {
 
 impl Complaint {
     /// Looks at an answer; it is given back whole.
-    async fn of(response: Response<Body>, route: &Route) -> Result<(Self, Response<Body>), Error> {
+    async fn of(
+        response: Response<Body>,
+        route: &Route,
+        carried: &Carried,
+    ) -> Result<(Self, Response<Body>), Error> {
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok((Self::None, response));
         }
@@ -332,8 +463,11 @@ impl Complaint {
         let cause = capif_spec::json::from_slice::<ProblemDetails>(&octets)
             .ok()
             .and_then(|problem| problem.cause);
-        if cause.as_deref() == Some(MISMATCH) {
-            complaint = Self::Method;
+        match (cause.as_deref(), carried) {
+            (Some(MISMATCH), _) | (Some(DEAD_KEY), Carried::Psk(_)) => complaint = Self::Method,
+            // Whom it does not know by the certificate.
+            (_, Carried::Pki) if complaint == Self::Token => complaint = Self::Method,
+            _ => {}
         }
         Ok((complaint, Response::from_parts(head, full(octets))))
     }

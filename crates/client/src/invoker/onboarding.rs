@@ -127,6 +127,8 @@ pub(super) async fn onboard(
         onboarding_secret,
         details,
         security: None,
+        keys: Vec::new(),
+        negotiations: 0,
     };
     State::Onboarded(Box::new(onboarded.clone())).store(&keystore)?;
     tracing::info!(invoker = %id, ccf = %address, "onboarded");

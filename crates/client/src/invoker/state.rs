@@ -5,6 +5,7 @@ use capif_spec::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::psk::AefPsk;
 use crate::{
     error::Error,
     keystore::{Keystore, Locked},
@@ -43,6 +44,12 @@ pub(super) struct Onboarded {
     pub(super) onboarding_secret: Option<Redacted>,
     pub(super) details: ApiInvokerEnrolmentDetails,
     pub(super) security: Option<ServiceSecurity>,
+    /// The keys of Method 1 that belong to it.
+    #[serde(default)]
+    pub(super) keys: Vec<AefPsk>,
+    /// How often was negotiated; the number by which processes that share the folder notice each other's negotiations.
+    #[serde(default)]
+    pub(super) negotiations: u64,
 }
 
 impl State {

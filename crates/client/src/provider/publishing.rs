@@ -1,7 +1,7 @@
 //! Publication of service APIs, under the certificate of the API publishing function (TS 29.222 clause 5.3).
 
 use capif_spec::{common::ServiceApiId, publish_service::ServiceApiDescription};
-use http::Method;
+use http::{Method, StatusCode};
 
 use super::Provider;
 use crate::{
@@ -66,6 +66,19 @@ impl Provider {
     pub async fn unpublish(&self, id: &ServiceApiId) -> Result<(), Error> {
         let call = Call::new("the withdrawal", Method::DELETE, self.service_api(id));
         self.apf.ccf.send(call).await.map(drop)
+    }
+
+    /// One published API; `None` if it is not there any more.
+    ///
+    /// # Errors
+    /// As for every request to the CAPIF core function.
+    pub async fn api(&self, id: &ServiceApiId) -> Result<Option<ServiceApiDescription>, Error> {
+        let call = Call::get("the question about a published API", self.service_api(id));
+        match self.apf.ccf.send(call).await {
+            Ok(answer) => described(&answer).map(Some),
+            Err(error) if error.refused_with() == Some(StatusCode::NOT_FOUND) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// What this provider has published.

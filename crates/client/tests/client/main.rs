@@ -1,7 +1,11 @@
 //! API invoker and API provider against scripted peers, over real sockets and real TLS on loopback.
 
 #[cfg(test)]
+mod authority;
+#[cfg(test)]
 mod calls;
+#[cfg(test)]
+mod keys;
 #[cfg(test)]
 mod negotiation;
 #[cfg(test)]
@@ -10,5 +14,7 @@ mod offboarding;
 mod onboarding;
 #[cfg(test)]
 mod provider;
+#[cfg(test)]
+mod recovery;
 #[cfg(test)]
 mod world;

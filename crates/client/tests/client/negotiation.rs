@@ -22,6 +22,7 @@ fn wish(aef: &str, api: Option<&str>, preferred: &[SecurityMethod]) -> Wish {
         aef_id: AefId::from(aef),
         api_id: api.map(ServiceApiId::from),
         preferred: preferred.to_vec(),
+        profile: None,
     }
 }
 
@@ -47,10 +48,10 @@ async fn the_first_negotiation_makes_the_context_and_later_ones_update_it() {
     assert!(seen.is("PUT", CONTEXT));
     assert_eq!(seen.peer.as_deref(), Some(INVOKER));
     let sent = seen.json();
-    // PKI before OAUTH, never PSK, and no feature that is not needed.
+    // PKI before OAUTH before PSK, and no feature that is not needed.
     assert_eq!(
         sent["securityInfo"],
-        json!([{ "aefId": AEF, "prefSecurityMethods": ["PKI", "OAUTH"] }])
+        json!([{ "aefId": AEF, "prefSecurityMethods": ["PKI", "OAUTH", "PSK"] }])
     );
     assert_eq!(sent.get("supportedFeatures"), None);
     assert_eq!(
@@ -69,7 +70,7 @@ async fn the_first_negotiation_makes_the_context_and_later_ones_update_it() {
         sent["securityInfo"],
         json!([
             { "aefId": "aef-2", "apiId": API_ID, "prefSecurityMethods": ["PKI"] },
-            { "aefId": AEF, "prefSecurityMethods": ["PKI", "OAUTH"] },
+            { "aefId": AEF, "prefSecurityMethods": ["PKI", "OAUTH", "PSK"] },
         ])
     );
     assert_eq!(sent["supportedFeatures"], "4");
@@ -128,18 +129,18 @@ async fn an_aef_of_former_times_does_not_stand_in_the_way() {
 }
 
 #[tokio::test]
-async fn psk_is_never_wished_for() {
+async fn what_this_client_cannot_do_is_never_wished_for() {
     let world = World::new().await;
     let invoker = world.onboarded().await;
     world.ccf.forget();
     let wishes = [wish(
         AEF,
         None,
-        &[SecurityMethod::Oauth, SecurityMethod::Psk],
+        &[SecurityMethod::Oauth, SecurityMethod::from("NEW")],
     )];
     let error = invoker.negotiate(&wishes).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Usage, "{error}");
-    assert!(error.to_string().contains("PSK"), "{error}");
+    assert!(error.to_string().contains("NEW"), "{error}");
     assert_eq!(
         invoker.negotiate(&[]).await.unwrap_err().kind(),
         ErrorKind::Usage

@@ -104,6 +104,7 @@ async fn another_process_that_holds_the_enrolment_learns_it() {
         aef_id: "aef-2".into(),
         api_id: None,
         preferred: Vec::new(),
+        profile: None,
     };
     let error = other.negotiate(&[wish]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");

@@ -1,25 +1,27 @@
 //! A CAPIF core function and AEFs that answer as a test says, and remember what they were asked.
 
 use std::{
-    net::Ipv4Addr,
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr},
     path::PathBuf,
+    pin::Pin,
     sync::{Arc, Mutex},
 };
 
 use bytes::Bytes;
 use capif_client::{Enrolment, EnrolmentCode, Invoker, Keystore, OnboardingRequest};
-use capif_spec::common::Redacted;
+use capif_procedures::aefpsk::{self, Profile};
+use capif_spec::common::{ApiInvokerId, Redacted};
 use capif_transport::{
-    Acceptor, Anchors, Body, ClientCertificates, Connection, Handler, Identity, Limits,
-    ManualClock, Server, ServerTls, SharedClock, collect, full,
+    Acceptor, Anchors, Body, ClientCertificates, Clock, Connection, Handler, Identity, Limits,
+    ManualClock, Psk, PskKeys, PskTls, PskVersion, Server, ServerTls, Session, SessionLabels,
+    SharedClock, collect, full,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-};
 use serde_json::{Value, json};
 use time::macros::datetime;
+
+pub(crate) use crate::authority::Authority;
 
 /// The only credential that the scripted CAPIF core function accepts.
 pub(crate) const CREDENTIAL: &str = "credential-canary";
@@ -28,96 +30,6 @@ pub(crate) const SECRET: &str = "onboard-secret-canary";
 pub(crate) const INVOKER: &str = "invoker-1";
 pub(crate) const AEF: &str = "aef-1";
 pub(crate) const API_ID: &str = "api-1";
-
-/// A certificate authority.
-pub(crate) struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
-    der: Vec<u8>,
-}
-
-impl Authority {
-    pub(crate) fn new(name: &str) -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut parameters = named(name, "CCF");
-        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let certificate = parameters.self_signed(&key).unwrap();
-        Self {
-            pem: certificate.pem(),
-            der: certificate.der().to_vec(),
-            issuer: Issuer::new(parameters, key),
-        }
-    }
-
-    pub(crate) fn pem(&self) -> &str {
-        &self.pem
-    }
-
-    pub(crate) fn anchors(&self) -> Anchors {
-        Anchors::from_pem(&self.pem).unwrap()
-    }
-
-    pub(crate) fn sha256(&self) -> [u8; 32] {
-        aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &self.der)
-            .as_ref()
-            .try_into()
-            .unwrap()
-    }
-
-    /// Signs a request under a name of the authority's choice.
-    pub(crate) fn sign(&self, request: &str, id: &str, unit: &str) -> String {
-        let mut request = CertificateSigningRequestParams::from_pem(request).unwrap();
-        request.params = leaf(id, unit);
-        request.signed_by(&self.issuer).unwrap().pem()
-    }
-
-    /// A certificate for a key that the peer does not hold.
-    pub(crate) fn stranger(&self, id: &str) -> String {
-        let key = KeyPair::generate().unwrap();
-        leaf(id, "API_INVOKER")
-            .signed_by(&key, &self.issuer)
-            .unwrap()
-            .pem()
-    }
-
-    /// As the server of this machine, with the root in the chain.
-    pub(crate) fn server(&self, id: &str) -> Identity {
-        let key = KeyPair::generate().unwrap();
-        let unit = if id.starts_with("aef") { "AEF" } else { "CCF" };
-        let mut parameters = leaf(id, unit);
-        parameters.subject_alt_names = vec![
-            rcgen::SanType::IpAddress(Ipv4Addr::LOCALHOST.into()),
-            rcgen::SanType::DnsName("localhost".try_into().unwrap()),
-        ];
-        let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
-        let chain = format!("{}{}", certificate.pem(), self.pem);
-        Identity::from_pem(chain, key.serialize_pem()).unwrap()
-    }
-}
-
-fn named(id: &str, unit: &str) -> CertificateParams {
-    let mut parameters = CertificateParams::new(Vec::new()).unwrap();
-    parameters.distinguished_name = DistinguishedName::new();
-    parameters.distinguished_name.push(DnType::CommonName, id);
-    parameters
-        .distinguished_name
-        .push(DnType::OrganizationalUnitName, unit);
-    parameters.not_before = datetime!(2026-01-01 0:00 UTC);
-    parameters.not_after = datetime!(2028-01-01 0:00 UTC);
-    parameters
-}
-
-fn leaf(id: &str, unit: &str) -> CertificateParams {
-    let mut parameters = named(id, unit);
-    parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    parameters.extended_key_usages = vec![
-        ExtendedKeyUsagePurpose::ClientAuth,
-        ExtendedKeyUsagePurpose::ServerAuth,
-    ];
-    parameters.use_authority_key_identifier_extension = true;
-    parameters
-}
 
 /// What a peer was asked.
 #[derive(Clone, Debug)]
@@ -129,6 +41,30 @@ pub(crate) struct Seen {
     pub(crate) body: Bytes,
     /// The common name of the client certificate.
     pub(crate) peer: Option<String>,
+    /// The identity of the key of Method 1.
+    pub(crate) key: Option<String>,
+    session: Option<Facts1e>,
+}
+
+/// What both ends of a session know: by profile, what stands for its secret and its id.
+#[derive(Clone, Debug)]
+struct Facts1e {
+    exported: (Vec<u8>, Vec<u8>),
+    literal: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Facts1e {
+    fn of(session: &Session) -> Self {
+        Self {
+            exported: (
+                session.exported_key().to_vec(),
+                session.exported_id().to_vec(),
+            ),
+            literal: session
+                .tls12()
+                .map(|facts| (facts.master_secret.to_vec(), facts.session_id.to_vec())),
+        }
+    }
 }
 
 impl Seen {
@@ -210,6 +146,8 @@ impl Handler for Serving {
                 .peer
                 .certificate()
                 .map(|certificate| certificate.common_name.clone()),
+            key: connection.peer.psk().map(|psk| psk.identity.clone()),
+            session: connection.session().map(Facts1e::of),
         };
         self.0.seen.lock().unwrap().push(seen.clone());
         let reply = (self.0.script.lock().unwrap())(&seen);
@@ -238,10 +176,23 @@ impl Peer {
         clock: SharedClock,
         script: impl FnMut(&Seen) -> Reply + Send + 'static,
     ) -> Self {
+        Self::with_keys(identity, clients, clock, None, script).await
+    }
+
+    /// A peer that accepts keys of Method 1 too.
+    pub(crate) async fn with_keys(
+        identity: Identity,
+        clients: Anchors,
+        clock: SharedClock,
+        psk: Option<PskTls>,
+        script: impl FnMut(&Seen) -> Reply + Send + 'static,
+    ) -> Self {
         let acceptor = Acceptor::new(ServerTls {
             identity,
             client_certificates: ClientCertificates::Requested(clients),
             clock,
+            psk,
+            session: Some(LABELS),
         })
         .unwrap();
         let scripted = Arc::new(Scripted {
@@ -285,6 +236,39 @@ impl Peer {
     }
 }
 
+const LABELS: SessionLabels = SessionLabels {
+    key: aefpsk::SESSION_KEY_LABEL,
+    id: aefpsk::SESSION_ID_LABEL,
+};
+
+/// The keys of Method 1 that an AEF has heard of.
+#[derive(Clone, Default)]
+pub(crate) struct Keys(pub(crate) Arc<Mutex<HashMap<String, Psk>>>);
+
+impl Keys {
+    pub(crate) fn tls(&self) -> PskTls {
+        PskTls {
+            version: PskVersion::Tls13,
+            keys: Arc::new(self.clone()),
+        }
+    }
+
+    pub(crate) fn forget(&self) {
+        self.0.lock().unwrap().clear();
+    }
+}
+
+impl PskKeys for Keys {
+    fn key<'a>(
+        &'a self,
+        identity: &'a str,
+        _remote: IpAddr,
+    ) -> Pin<Box<dyn Future<Output = Option<Psk>> + Send + 'a>> {
+        let key = self.0.lock().unwrap().get(identity).cloned();
+        Box::pin(std::future::ready(key))
+    }
+}
+
 /// What the scripted CAPIF core function knows.
 pub(crate) struct Facts {
     pub(crate) authority: Arc<Authority>,
@@ -297,6 +281,51 @@ pub(crate) struct Facts {
     pub(crate) context: bool,
     /// How many tokens it has issued.
     pub(crate) tokens: usize,
+    /// The keys that it has derived, as the AEF hears of them.
+    pub(crate) keys: Keys,
+    /// How many keys it has derived.
+    pub(crate) derived: u64,
+    /// How long they are good, in seconds.
+    pub(crate) key_seconds: i64,
+    /// Whether the AEF has a second interface, and entries are divided by interface.
+    pub(crate) divided: bool,
+    /// What it does to the announcement of a key.
+    pub(crate) altered: fn(&mut Value),
+    clock: Arc<ManualClock>,
+}
+
+impl Facts {
+    /// Derives a key as the invoker does, tells the AEF, and announces it.
+    fn announce(&mut self, entry: &Value, seen: &Seen) -> Value {
+        let asked = entry["vendorSpecific-capif"]["pskProfile"].as_str();
+        let profile: Profile = asked.unwrap_or("a1-exporter").parse().unwrap();
+        let session = seen.session.as_ref().unwrap();
+        let (key, session_id) = match profile {
+            Profile::A1Exporter => &session.exported,
+            Profile::A1Tls12 => session.literal.as_ref().unwrap(),
+        };
+        let facts = aefpsk::Facts {
+            profile,
+            key,
+            session_id,
+        };
+        let interface = format!("https://127.0.0.1:{}", self.aef_port);
+        let key = aefpsk::derive(&facts, &interface).unwrap();
+        self.derived += 1;
+        let identity = aefpsk::identity(&ApiInvokerId::from(INVOKER), self.derived);
+        let mut keys = self.keys.0.lock().unwrap();
+        keys.insert(identity.clone(), Psk::new(*key));
+        let mut announcement = json!({
+            "method": "PSK",
+            "profile": profile.to_string(),
+            "pskId": identity,
+            "exp": self.clock.now().unix_timestamp() + self.key_seconds,
+            "tls": "1.3",
+            "interface": interface,
+        });
+        (self.altered)(&mut announcement);
+        announcement
+    }
 }
 
 pub(crate) type SharedFacts = Arc<Mutex<Facts>>;
@@ -337,6 +366,13 @@ pub(crate) fn usual(facts: &SharedFacts, seen: &Seen) -> Reply {
                 if let Some(method) = facts.method {
                     entry["selSecurityMethod"] = json!(method);
                 }
+                if facts.method == Some("PSK") {
+                    let announcement = facts.announce(entry, seen);
+                    entry["authenticationInfo"] = json!(announcement.to_string());
+                }
+            }
+            if facts.divided {
+                divide(&mut security, facts.aef_port);
             }
             let status = if facts.context { 200 } else { 201 };
             facts.context = true;
@@ -354,7 +390,25 @@ pub(crate) fn usual(facts: &SharedFacts, seen: &Seen) -> Reply {
     }
 }
 
+/// Makes of each entry one for the AEF's interface and one for another interface, with another method (D-06).
+fn divide(security: &mut Value, port: u16) {
+    let entries = security["securityInfo"].as_array_mut().unwrap();
+    for mut entry in std::mem::take(entries) {
+        entry.as_object_mut().unwrap().remove("aefId");
+        let mut other = entry.clone();
+        entry["interfaceDetails"] = json!({ "ipv4Addr": "127.0.0.1", "port": port });
+        other["interfaceDetails"] = json!({ "ipv4Addr": "127.0.0.2", "port": port });
+        other["selSecurityMethod"] = json!("OAUTH");
+        other.as_object_mut().unwrap().remove("authenticationInfo");
+        entries.extend([other, entry]);
+    }
+}
+
 fn discovered(facts: &Facts) -> Value {
+    let mut interfaces = vec![json!({ "ipv4Addr": "127.0.0.1", "port": facts.aef_port })];
+    if facts.divided {
+        interfaces.push(json!({ "ipv4Addr": "127.0.0.2", "port": facts.aef_port }));
+    }
     json!({ "serviceAPIDescriptions": [{
         "apiName": "weather",
         "apiId": API_ID,
@@ -362,8 +416,8 @@ fn discovered(facts: &Facts) -> Value {
             "aefId": facts.aef_id,
             "versions": [{ "apiVersion": "v1" }],
             "protocol": "HTTP_1_1",
-            "securityMethods": ["PKI", "OAUTH"],
-            "interfaceDescriptions": [{ "ipv4Addr": "127.0.0.1", "port": facts.aef_port }],
+            "securityMethods": ["PKI", "OAUTH", "PSK"],
+            "interfaceDescriptions": interfaces,
         }],
     }]})
 }
@@ -375,6 +429,8 @@ pub(crate) struct World {
     pub(crate) facts: SharedFacts,
     pub(crate) ccf: Peer,
     pub(crate) aef: Peer,
+    /// The keys that the AEF has heard of.
+    pub(crate) keys: Keys,
     folder: tempfile::TempDir,
 }
 
@@ -382,10 +438,12 @@ impl World {
     pub(crate) async fn new() -> Self {
         let clock = Arc::new(ManualClock::new(datetime!(2026-10-01 12:00 UTC)));
         let authority = Arc::new(Authority::new("CAPIF root"));
-        let aef = Peer::new(
+        let keys = Keys::default();
+        let aef = Peer::with_keys(
             authority.server(AEF),
             authority.anchors(),
             clock.clone(),
+            Some(keys.tls()),
             |_| answer(200, &json!({ "sky": "blue" })),
         )
         .await;
@@ -396,6 +454,12 @@ impl World {
             method: Some("OAUTH"),
             context: false,
             tokens: 0,
+            keys: keys.clone(),
+            derived: 0,
+            key_seconds: 24 * 3600,
+            divided: false,
+            altered: |_| {},
+            clock: Arc::clone(&clock),
         }));
         let known = Arc::clone(&facts);
         let ccf = Peer::new(
@@ -411,6 +475,7 @@ impl World {
             facts,
             ccf,
             aef,
+            keys,
             folder: tempfile::tempdir().unwrap(),
         }
     }
