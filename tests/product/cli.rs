@@ -290,7 +290,7 @@ async fn exit_codes() {
         "http://127.0.0.1:1",
     ];
     machine.capif(&bundle).await.failed(3, "nothing.bundle");
-    let psk = [
+    let basic = [
         "gateway",
         "--bundle",
         "x",
@@ -299,16 +299,9 @@ async fn exit_codes() {
         "--upstream",
         "http://127.0.0.1:1",
         "--methods",
-        "PSK",
+        "BASIC",
     ];
-    assert!(
-        machine
-            .capif(&psk)
-            .await
-            .failed(1, "PSK")
-            .stderr
-            .contains("PKI")
-    );
+    machine.capif(&basic).await.failed(1, "use PSK, PKI, OAUTH");
 
     let ccf = machine.core_function().await;
     let second = machine.capif(&["serve"]).await;
@@ -394,6 +387,59 @@ async fn answers_of_the_api_have_their_exit_codes() {
         "{gone:?}"
     );
     machine.capif(&["invoker", "offboard"]).await.done();
+}
+
+/// What was agreed on is chosen and shown, keys by their names alone; a revocation says whom to ask.
+#[tokio::test]
+async fn methods_and_keys() {
+    let quickstart = Quickstart::called().await;
+    let machine = &quickstart.machine;
+    let negotiate = ["invoker", "negotiate", "--methods", "PSK"];
+    let table = machine.capif(&negotiate).await.done().stdout;
+    let literal = [&negotiate[..], &["--psk-profile", "a1-tls12"]].concat();
+    let agreed = quickstart.json(&literal).await;
+    let entry = &agreed["securityInfo"][0];
+    assert_eq!(entry["selSecurityMethod"], "PSK");
+    let call = machine.capif(&["call", "GET", TODAY]).await.done();
+    assert_eq!(call.stdout, quickstart.api.content());
+
+    let status = quickstart.json(&["invoker", "status"]).await;
+    let id = status["apiInvokerId"].as_str().unwrap().to_owned();
+    let method = &status["methods"][0];
+    assert_eq!(method["selSecurityMethod"], "PSK");
+    assert_eq!(method["pskProfile"], "a1-tls12");
+    assert_eq!(method["pskId"], format!("3GPP-CAPIF.{id}.2"));
+    let text = machine.capif(&["invoker", "status"]).await.done().stdout;
+    for (shown, number) in [(&table, 1), (&text, 2)] {
+        assert!(shown.contains("PSK"), "{shown}");
+        assert!(
+            shown.contains(&format!("3GPP-CAPIF.{id}.{number}")),
+            "{shown}"
+        );
+    }
+    assert!(text.contains(method["pskEnds"].as_str().unwrap()), "{text}");
+    let folder = std::path::Path::new(status["folder"].as_str().unwrap());
+    let state = std::fs::read(folder.join("capif-invoker.json")).unwrap();
+    let state: Value = serde_json::from_slice(&state).unwrap();
+    let key = state["onboarded"]["keys"][0]["key"].as_str().unwrap();
+    for shown in [&table, &text, &agreed.to_string(), &status.to_string()] {
+        assert!(!shown.contains(key), "{shown}");
+    }
+    let wrong = ["invoker", "negotiate", "--psk-profile", "a2"];
+    machine.capif(&wrong).await.failed(1, "a1-exporter");
+
+    machine.capif(&["revoke", &id]).await.done();
+    eventually("the gateway hears of it", || async {
+        machine.capif(&["call", "GET", TODAY]).await.code != 0
+    })
+    .await;
+    let refused = machine.capif(&["call", "GET", TODAY]).await;
+    refused.failed(2, "capif permit");
+    let none = machine.capif(&["invoker", "negotiate"]).await.done();
+    assert!(none.stdout.contains("none"), "{none:?}");
+    machine.capif(&["permit", &id]).await.done();
+    let call = machine.capif(&["call", "GET", TODAY]).await.done();
+    assert_eq!(call.stdout, quickstart.api.content());
 }
 
 /// The three parts of TS 33.122 clause 6.1 step 1 as JSON, for those who hand them over separately.

@@ -8,7 +8,7 @@ fn shown(config: &Config) -> String {
     format!("{config:#?}")
 }
 
-/// The lines of keys in the template, with their sections; the example of an issuer is none.
+/// The lines of keys in the template, with their sections; those of an example are none.
 fn keys() -> Vec<(String, String)> {
     let mut section = String::new();
     let mut example = false;
@@ -17,7 +17,7 @@ fn keys() -> Vec<(String, String)> {
         if line.starts_with('[') {
             section = line.to_owned();
         }
-        example = (example || line.starts_with("# [[")) && !line.is_empty();
+        example = (example || line.starts_with("# [")) && !line.is_empty();
         let Some(line) = line.strip_prefix("# ") else {
             continue;
         };
@@ -52,7 +52,7 @@ fn the_template_shows_the_defaults() {
         all.push_str(&format!("{line}\n"));
     }
     assert_eq!(shown(&Config::parse(&all).unwrap()), defaults);
-    // None is missing: each key that the defaults print is one of them, but for the table of issuers.
+    // None is missing: each key that the defaults print is one of them, but for the tables, which are examples there.
     let printed = defaults
         .lines()
         .filter(|line| line.starts_with("        ") && !line.starts_with("         "));
@@ -60,7 +60,10 @@ fn the_template_shows_the_defaults() {
         .filter_map(|line| line.trim().split_once(':'))
         .map(|(name, _)| name)
         .collect();
-    for name in names.iter().filter(|name| **name != "issuers") {
+    for name in names
+        .iter()
+        .filter(|name| !["issuers", "apis"].contains(*name))
+    {
         assert!(
             keys.iter()
                 .any(|(_, line)| line.starts_with(&format!("{name} = "))),
@@ -68,6 +71,21 @@ fn the_template_shows_the_defaults() {
         );
     }
     assert!(names.len() >= keys.len());
+}
+
+/// APIs can have methods of their own, by whatever name; none at all is a choice.
+#[test]
+fn apis_have_methods_of_their_own() {
+    use capif_spec::publish_service::SecurityMethod::{Oauth, Pki, Psk};
+    let text = "[security]\nmethods = [\"OAUTH\"]\n\
+                [security.apis.weather]\nmethods = [\"psk\", \"PKI\"]\n\
+                [security.apis.\"3gpp-as.session.v1\"]\nmethods = []\n";
+    let policy = Config::parse(text).unwrap().security.policy();
+    assert_eq!(policy.methods, [Oauth]);
+    assert_eq!(policy.by_api["weather"], [Psk, Pki]);
+    assert_eq!(policy.by_api["3gpp-as.session.v1"], []);
+    assert_eq!(policy.by_api.len(), 2);
+    assert!(!policy.certificate_bound_tokens);
 }
 
 /// Mistakes are refused with the key and what to do, by `config check` and by `serve`.
@@ -95,8 +113,22 @@ async fn mistakes_are_explained() {
             "management.listen",
         ),
         ("[management]\nlisten = \"192.0.2.1:8480\"", "loopback"),
-        ("[security]\nmethods = [\"PSK\"]", "PSK"),
-        ("[security]\nmethods = [\"PKI\", \"PSK\"]", "PSK"),
+        ("[security]\nmethods = [\"PSK\", \"PKI\", \"PSK\"]", "twice"),
+        (
+            "[security.apis.weather]\nmethods = [\"NONE\"]",
+            "security.apis.weather.methods",
+        ),
+        (
+            "[security.apis.weather]\nmethods = [\"PSK\", \"PSK\"]",
+            "security.apis.weather.methods",
+        ),
+        ("[security.apis.weather]\nmethod = [\"PSK\"]", "methods"),
+        ("[security.apis.weather]", "methods"),
+        ("[security.apis]\nweather = [\"PSK\"]", "security.apis"),
+        (
+            "[security]\ncertificate_bound_tokens = 1",
+            "security.certificate_bound_tokens",
+        ),
         ("[security]\nmethods = []", "security.methods"),
         ("[security]\nmethods = [\"NONE\"]", "security.methods"),
         ("[security]\ntoken_seconds = 0", "security.token_seconds"),
@@ -109,6 +141,12 @@ async fn mistakes_are_explained() {
             "[certificates]\ninvoker_days = 100000",
             "certificates.invoker_days",
         ),
+        (
+            "[callbacks]\nallow = [\"hooks.example.com\"]",
+            "host and port",
+        ),
+        ("[callbacks]\nallow = [\"*:443\"]", "callbacks.allow"),
+        ("[callbacks]\nallowed = []", "allow"),
         ("[limits]\nbody_bytes_max = 0", "limits.body_bytes_max"),
         ("[limits]\nconnections_max = 0", "limits.connections_max"),
         (

@@ -74,6 +74,8 @@ impl Site {
             anchors: Some(Anchors::from_pem(&self.world.root_pem()).unwrap()),
             identity: None,
             clock: self.world.clock(),
+            session: None,
+            tls12_only: false,
         };
         Client::new(tls, ClientLimits::default()).unwrap()
     }
@@ -98,6 +100,7 @@ async fn token(invoker: &Invoker, gateway: &Gateway) -> String {
         aef_id: aef_id.clone(),
         api_id: None,
         preferred: vec![SecurityMethod::Oauth],
+        profile: None,
     };
     invoker.negotiate(&[wish]).await.unwrap();
     let scope = Scope {

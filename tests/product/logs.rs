@@ -1,15 +1,19 @@
 //! P-11 and B-13: no secret in any log, at any level, nor in the core function's folder; one line per request, which nobody
 //! outside can break.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use base64::{
     Engine,
     prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD},
 };
 use capif_client::{Invoker, Keystore, OnboardingRequest, Wish};
+use capif_procedures::aefpsk::{self, Facts, Profile, SESSION_ID_LABEL, SESSION_KEY_LABEL};
 use capif_spec::{publish_service::SecurityMethod, security::Scope};
-use capif_transport::{Anchors, Client, ClientLimits, ClientTls, Identity, collect, empty, full};
+use capif_transport::{
+    Anchors, Client, ClientLimits, ClientTls, Identity, Psk, PskCredential, PskVersion, Session,
+    SessionLabels, collect, empty, full,
+};
 use http::{Method, Request};
 use serde_json::{Value, json};
 
@@ -73,8 +77,47 @@ impl Site {
             anchors: Some(Anchors::from_pem(&self.root_pem).unwrap()),
             identity,
             clock: system_clock(),
+            session: None,
+            tls12_only: false,
         };
         Client::new(tls, ClientLimits::default()).unwrap()
+    }
+
+    /// Negotiates Method 1 as an invoker would that knows the standard alone, and derives the key.
+    async fn key_of(&self, invoker: &str, pems: &Pems, aef: &str) -> (String, Psk) {
+        let tls = ClientTls {
+            anchors: Some(Anchors::from_pem(&self.root_pem).unwrap()),
+            identity: Some(pems.identity()),
+            clock: system_clock(),
+            session: Some(SessionLabels {
+                key: SESSION_KEY_LABEL,
+                id: SESSION_ID_LABEL,
+            }),
+            tls12_only: false,
+        };
+        let body = json!({
+            "securityInfo": [{ "aefId": aef, "prefSecurityMethods": ["PSK"] }],
+            "notificationDestination": "https://invoker.example/notify",
+        });
+        let path = format!("/capif-security/v1/trustedInvokers/{invoker}");
+        let request = Request::put(format!("https://{}{path}", self.ccf_address().await))
+            .header("content-type", "application/json")
+            .body(full(body.to_string()))
+            .unwrap();
+        let client = Client::new(tls, ClientLimits::default()).unwrap();
+        let answer = client.request(request).await.unwrap();
+        let session = answer.extensions().get::<Arc<Session>>().unwrap().clone();
+        let octets = collect(answer.into_body(), 1 << 20, SOON).await.unwrap();
+        let answer: Value = serde_json::from_slice(&octets).unwrap();
+        let text = answer["securityInfo"][0]["authenticationInfo"].as_str();
+        let told: Value = serde_json::from_str(text.unwrap()).unwrap();
+        let facts = Facts {
+            profile: Profile::A1Exporter,
+            key: session.exported_key(),
+            session_id: session.exported_id(),
+        };
+        let key = aefpsk::derive(&facts, told["interface"].as_str().unwrap()).unwrap();
+        (told["pskId"].as_str().unwrap().to_owned(), Psk::new(*key))
     }
 
     fn gateway_address(&self) -> String {
@@ -273,6 +316,7 @@ async fn no_secret_is_written_anywhere() {
             aef_id: aef_id.clone(),
             api_id: None,
             preferred: vec![method.clone()],
+            profile: None,
         };
         amy.negotiate(&[wish]).await.unwrap();
         if method == SecurityMethod::Oauth {
@@ -285,7 +329,18 @@ async fn no_secret_is_written_anywhere() {
         let call = Request::get("/weather/v1/today").body(empty()).unwrap();
         assert_eq!(amy.call("weather", call).await.unwrap().status(), 200);
     }
-    assert_eq!(site.backend.seen().len(), 2);
+    // And by a key, which this test derives by itself.
+    let (identity, key) = site.key_of(amy.id().as_str(), &pems, aef_id.as_str()).await;
+    canaries.add("AEF_PSK", key.expose());
+    let credential = PskCredential {
+        identity,
+        key,
+        version: PskVersion::Tls13,
+    };
+    let by_key = Client::psk(credential, ClientLimits::default()).unwrap();
+    let url = format!("https://{}/weather/v1/today", site.gateway_address());
+    assert_eq!(send(&by_key, Request::get(url), "").await.0, 200);
+    assert_eq!(site.backend.seen().len(), 3);
 
     // Refusals, whose reasons must not quote what was refused.
     let (ccf, gateway) = (site.ccf_address().await, site.gateway_address());

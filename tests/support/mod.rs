@@ -5,10 +5,13 @@ pub mod capture;
 pub mod certificates;
 pub mod jws;
 pub mod keys;
+pub mod lines;
 pub mod people;
 pub mod process;
+pub mod psk;
 pub mod raw;
 pub mod receiver;
+pub mod site;
 pub mod upstream;
 pub mod wire;
 

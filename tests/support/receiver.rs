@@ -109,6 +109,8 @@ impl Receiver {
                 Anchors::from_pem(&world.root_pem()).unwrap(),
             ),
             clock: world.clock(),
+            psk: None,
+            session: None,
         });
         let state = Arc::new(State::default());
         let address = "127.0.0.1:0".parse().unwrap();
@@ -120,6 +122,10 @@ impl Receiver {
         )
         .unwrap();
         Self { server, state }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.server.local_addr().port()
     }
 
     pub fn url(&self, path: &str) -> String {

@@ -1,6 +1,12 @@
 //! Raw requests over TLS, with whatever certificate and credential a test wants.
 
-use capif_transport::{Anchors, Client, ClientLimits, ClientTls, Identity, collect, empty, full};
+use std::sync::Arc;
+
+use capif_procedures::aefpsk::{SESSION_ID_LABEL, SESSION_KEY_LABEL};
+use capif_transport::{
+    Anchors, Client, ClientLimits, ClientTls, Identity, PskCredential, Session, SessionLabels,
+    collect, empty, full,
+};
 use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::Value;
 
@@ -12,6 +18,8 @@ pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
+    /// The facts of the session that carried it, for a caller who keeps them.
+    pub session: Option<Arc<Session>>,
 }
 
 impl Answer {
@@ -55,7 +63,41 @@ impl Caller {
             anchors: Some(Anchors::from_pem(&world.root_pem()).unwrap()),
             identity,
             clock: world.clock(),
+            session: None,
+            tls12_only: false,
         };
+        Self::over(tls, address)
+    }
+
+    /// A caller of an address where a key proves both ends.
+    pub fn with_key(address: &str, credential: PskCredential) -> Self {
+        Self {
+            client: Client::psk(credential, ClientLimits::default()).unwrap(),
+            base: format!("https://{address}"),
+        }
+    }
+
+    /// The same, who keeps the facts of each session; by TLS 1.2 alone if wanted.
+    pub fn with_facts(
+        world: &World,
+        address: &str,
+        identity: Option<Identity>,
+        tls12_only: bool,
+    ) -> Self {
+        let tls = ClientTls {
+            anchors: Some(Anchors::from_pem(&world.root_pem()).unwrap()),
+            identity,
+            clock: world.clock(),
+            session: Some(SessionLabels {
+                key: SESSION_KEY_LABEL,
+                id: SESSION_ID_LABEL,
+            }),
+            tls12_only,
+        };
+        Self::over(tls, address)
+    }
+
+    fn over(tls: ClientTls, address: &str) -> Self {
         Self {
             client: Client::new(tls, ClientLimits::default()).unwrap(),
             base: format!("https://{address}"),
@@ -73,11 +115,13 @@ impl Caller {
             .await
             .ok()?;
         let (parts, body) = response.into_parts();
+        let session = parts.extensions.get::<Arc<Session>>().cloned();
         let body = collect(body, 64 << 20, SOON).await.ok()?.to_vec();
         Some(Answer {
             status: parts.status,
             headers: parts.headers,
             body,
+            session,
         })
     }
 

@@ -77,7 +77,7 @@ pub(super) async fn with_bodies<'a>(world: &World, scene: &Scene) -> Vec<Ready<'
             credential,
         });
     }
-    assert_eq!(all.len(), 15);
+    assert_eq!(all.len(), 16);
     all
 }
 

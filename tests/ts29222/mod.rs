@@ -1,5 +1,6 @@
 //! TS 29.222, by API.
 
+mod access_control_policy;
 mod authorization_table;
 mod discover;
 mod errors;

@@ -151,6 +151,7 @@ async fn a_name_taken_later_by_another_provider_leads_nowhere() {
         aef_id: acme.aef_id().clone(),
         api_id: None,
         preferred: methods.to_vec(),
+        profile: None,
     };
     ben.negotiate(&[wish]).await.unwrap();
     assert_eq!(ben.call("weather", call()).await.unwrap().status(), 200);

@@ -83,6 +83,13 @@ impl Scene {
             domains[0].publish(&api_names[0], &methods).await,
             domains[1].publish(&api_names[1], &methods).await,
         ];
+        for api in &apis {
+            let policy = json!({ "api": { "id": api }, "total": 1000 });
+            let (status, said) = world
+                .operator(http::Method::POST, "/policies", Some(policy))
+                .await;
+            assert_eq!(status, StatusCode::OK, "{said}");
+        }
         let invokers = [world.raw_invoker(&[]).await, world.raw_invoker(&[]).await];
         let tomorrow = time::OffsetDateTime::from_unix_timestamp(world.now() + 86_400).unwrap();
         let tomorrow = capif_spec::common::DateTime(tomorrow).to_string();
@@ -200,6 +207,7 @@ impl Scene {
             id(&self.counterpart(who, choice).id)
         } else if operation.path.starts_with("/access-control")
             || operation.path.starts_with("/capif-routing")
+            || operation.path.starts_with("/capif-allowances")
         {
             id(&self.apis[side])
         } else {
@@ -232,6 +240,9 @@ impl Scene {
         );
         if operation.id == "GetPubServAPIs" {
             path = format!("{path}?api-invoker-id={first}");
+        }
+        if operation.id == "GetAccContPolList" {
+            path = format!("{path}?aef-id={}", who.id);
         }
         let mut request = Request::builder()
             .method(operation.method.clone())
@@ -311,6 +322,7 @@ impl Scene {
                 let token = keys::public_pem(&keys::p256());
                 json!({ "token": token, "expires": self.tomorrow })
             }
+            "AskForAllowance" => json!({ "apiInvokerId": self.invokers[side].id, "wanted": 1 }),
             other => panic!("no body for {other}"),
         }
     }

@@ -1,5 +1,7 @@
 //! The token endpoint (TS 33.122 annexes C.2 and C.3, clause 6.5.2.3; TS 29.222 clause 5.6.2.3; RFC 6749, RFC 7519).
 
+mod binding;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{Method, Request, StatusCode};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::JwkSet};

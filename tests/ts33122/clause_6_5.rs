@@ -1,7 +1,15 @@
 //! CAPIF-2e (TS 33.122 clause 6.5): who may call an API through the gateway, and by what.
 
+mod check_authentication;
+mod comparison;
 mod forgeries;
+mod limits;
+mod method_1;
+mod method_3;
 mod methods;
+mod processes;
+mod psk_peers;
+mod wrong_method;
 
 use capif_aef::Gateway;
 use capif_client::{Invoker, Wish};
@@ -56,6 +64,7 @@ impl Site {
             aef_id: self.gateway.aef_id().clone(),
             api_id: None,
             preferred: vec![method.clone()],
+            profile: None,
         };
         let context = invoker.negotiate(&[wish]).await.unwrap();
         assert_eq!(context.security_info[0].sel_security_method, Some(method));

@@ -83,6 +83,7 @@ impl Site {
             aef_id: self.gateway.aef_id().clone(),
             api_id: None,
             preferred: vec![method.clone()],
+            profile: None,
         };
         invoker.negotiate(&[wish]).await.unwrap();
         let token = if method == SecurityMethod::Oauth {
@@ -120,6 +121,8 @@ impl Site {
             anchors: Some(Anchors::from_pem(&self.world.root_pem()).unwrap()),
             identity: member.shown(),
             clock: self.world.clock(),
+            session: None,
+            tls12_only: false,
         };
         let client = Client::new(tls, ClientLimits::default()).unwrap();
         let mut request = Request::get(format!(

@@ -3,9 +3,10 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    call, config, demo,
+    api, call, config, demo,
     exit::{self, Exit, Failure},
-    gateway, init, invite, invoker, list, offboard, output, provider, serve,
+    gateway, init, invite, invoker, list, offboard, output, permit, policy, provider, revoke,
+    serve,
 };
 
 /// Common API framework of 3GPP: core function, gateway, invoker and provider in one program
@@ -34,6 +35,8 @@ enum Command {
     Provider(provider::Args),
     /// Expose an HTTP API: register as a provider, publish the API, serve it on CAPIF-2e
     Gateway(gateway::Args),
+    /// Look after what a gateway has published
+    Api(api::Args),
     /// Invite an API invoker: print one enrolment code
     Invite(invite::Args),
     /// Call an API: onboard once, negotiate, send the request
@@ -42,6 +45,12 @@ enum Command {
     Invoker(invoker::Args),
     /// List what a core function holds
     List(list::Args),
+    /// Bound the use of an API: how many calls, how often, when
+    Policy(policy::Args),
+    /// Take an API invoker's authorization away, until it is permitted again
+    Revoke(revoke::Args),
+    /// Let an API invoker back in whose authorization was revoked
+    Permit(permit::Args),
     /// Remove an API invoker from the core function, as its operator
     Offboard(offboard::Args),
     /// Play everything on this machine, and show that it holds
@@ -90,10 +99,14 @@ async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Config(args) => config::run(&args),
         Command::Provider(args) => provider::run(args).await,
         Command::Gateway(args) => gateway::run(args).await,
+        Command::Api(args) => api::run(args).await,
         Command::Invite(args) => invite::run(args).await,
         Command::Call(args) => call::run(args).await,
         Command::Invoker(args) => invoker::run(args).await,
         Command::List(args) => list::run(args).await,
+        Command::Policy(args) => policy::run(args).await,
+        Command::Revoke(args) => revoke::run(args).await,
+        Command::Permit(args) => permit::run(args).await,
         Command::Offboard(args) => offboard::run(args).await,
         Command::Demo(args) => demo::run(args).await,
     }

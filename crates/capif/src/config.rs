@@ -58,6 +58,15 @@ fn check(dir: &Path) -> Result<Config, Failure> {
             })?;
         }
     }
+    let ca_file = &config.callbacks.ca_file;
+    if !ca_file.as_os_str().is_empty() {
+        std::fs::File::open(ca_file).map_err(|error| {
+            Failure::usage(format!(
+                "callbacks.ca_file: {} cannot be read ({error})",
+                ca_file.display()
+            ))
+        })?;
+    }
     Ok(config)
 }
 
@@ -98,5 +107,12 @@ mod tests {
         let failure = check(dir.path()).unwrap_err();
         assert_eq!(failure.exit, Exit::Usage);
         assert!(failure.to_string().contains("/nowhere.json"), "{failure}");
+        std::fs::write(
+            dir.path().join(FILE_NAME),
+            "[callbacks]\nallow = [\"a.example:443\"]\nca_file = \"/nowhere.pem\"",
+        )
+        .unwrap();
+        let failure = check(dir.path()).unwrap_err();
+        assert!(failure.to_string().contains("/nowhere.pem"), "{failure}");
     }
 }

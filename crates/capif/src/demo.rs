@@ -8,15 +8,21 @@ mod stage;
 
 mod world;
 
+mod weather;
+
 mod wire;
 
 mod forgery;
+
+mod search;
 
 mod s1_s2;
 
 mod provider;
 
 mod s3;
+
+mod control;
 
 mod s4;
 
@@ -54,6 +60,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     s1_s2::play(&mut stage, &mut world).await?;
     provider::play(&mut stage, &mut world).await?;
     s3::play(&mut stage, &mut world).await?;
+    control::play(&mut stage, &mut world).await?;
     s4::play(&mut stage, &mut world).await?;
     world.end().await;
     stage.close()

@@ -8,11 +8,13 @@ use std::{
 };
 
 use capif_aef::{
-    ExposedApi, Gateway, GatewayConfig, GatewayError,
-    config::{LISTEN_DEFAULT, METHODS},
+    ExposedApi, Gateway, GatewayConfig, GatewayError, Interface,
+    config::{
+        LISTEN_DEFAULT, LOOKUPS_PER_SECOND_DEFAULT, METHODS, STALE_SECONDS, STALE_SECONDS_DEFAULT,
+    },
 };
 use capif_client::{Bundle, ErrorKind};
-use capif_spec::publish_service::SecurityMethod;
+use capif_spec::{publish_service::SecurityMethod, vendor::PskTls};
 use capif_transport::SystemClock;
 
 use crate::{
@@ -36,15 +38,33 @@ pub(crate) struct Args {
     /// The version of the API: the second segment of its paths
     #[arg(long, value_name = "VERSION", default_value = "v1")]
     version: String,
-    /// The security methods to accept [default: all, PKI and OAUTH]
+    /// The security methods to publish [default: those published before, else all: PSK, PKI, OAUTH]
     #[arg(long, value_name = "METHODS", value_delimiter = ',', value_parser = security_method)]
     methods: Vec<SecurityMethod>,
+    /// The version of TLS for PSK, 1.2 or 1.3 [default: as published before, else 1.3]
+    #[arg(long, value_name = "VERSION", value_parser = psk_tls)]
+    psk_tls: Option<PskTls>,
+    /// For OAUTH, ask for the invoker's certificate beside the token [default: as published before, else false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    oauth_mutual_tls: Option<bool>,
     /// The socket for invokers
     #[arg(long, value_name = "ADDRESS:PORT", default_value_t = LISTEN_DEFAULT)]
     listen: SocketAddr,
     /// How invokers reach that socket, if differently
     #[arg(long, value_name = "HOST[:PORT]")]
     address: Option<String>,
+    /// The interface of CAPIF that this is: CAPIF-2e, or CAPIF-2 inside the trust domain, where certificates are mutual
+    #[arg(long, value_name = "NAME", value_parser = interface, default_value = "CAPIF-2e")]
+    interface: Interface,
+    /// Publish this interface beside those of other processes in the same folder, not alone
+    #[arg(long)]
+    join: bool,
+    /// How old what the core function said may be before calls are refused
+    #[arg(long, value_name = "SECONDS", default_value_t = STALE_SECONDS_DEFAULT, value_parser = stale_seconds)]
+    stale_after: u32,
+    /// How many invokers that it does not remember one address may name in a second, before they prove who they are
+    #[arg(long, value_name = "NUMBER", default_value_t = LOOKUPS_PER_SECOND_DEFAULT)]
+    lookups_per_second: u32,
     /// Take the first two segments (name and version) off the path before it is forwarded
     #[arg(long)]
     strip: bool,
@@ -56,18 +76,37 @@ pub(crate) struct Args {
 /// A security method by its name.
 ///
 /// # Errors
-/// Refuses those that this version does not carry out.
+/// Refuses those that there are not.
 pub(crate) fn security_method(text: &str) -> Result<SecurityMethod, String> {
     let method = SecurityMethod::from(text.trim());
     if METHODS.contains(&method) {
         return Ok(method);
     }
-    Err(match method {
-        SecurityMethod::Psk => {
-            "PSK (TLS-PSK) is not carried out by this version; use PKI, OAUTH or both".to_owned()
-        }
-        other => format!("there is no security method {other}; use PKI, OAUTH or both"),
-    })
+    Err(format!(
+        "there is no security method {method}; use PSK, PKI, OAUTH or several of them"
+    ))
+}
+
+fn psk_tls(text: &str) -> Result<PskTls, String> {
+    text.parse()
+        .map_err(|_| "keys are used in TLS 1.2 or 1.3".to_owned())
+}
+
+fn interface(text: &str) -> Result<Interface, String> {
+    let all = [Interface::Capif2, Interface::Capif2e];
+    all.into_iter()
+        .find(|interface| interface.as_str().eq_ignore_ascii_case(text))
+        .ok_or_else(|| "a gateway is CAPIF-2 or CAPIF-2e".to_owned())
+}
+
+fn stale_seconds(text: &str) -> Result<u32, String> {
+    let seconds = text.parse().ok();
+    seconds
+        .filter(|seconds| STALE_SECONDS.contains(seconds))
+        .ok_or_else(|| {
+            let (least, most) = (STALE_SECONDS.start(), STALE_SECONDS.end());
+            format!("use {least} to {most} seconds")
+        })
 }
 
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
@@ -86,24 +125,27 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         version: args.version,
         upstream: args.upstream.clone(),
         strip: args.strip,
-        methods: if args.methods.is_empty() {
-            METHODS.to_vec()
-        } else {
-            args.methods
-        },
+        methods: args.methods,
     };
-    let methods: Vec<String> = api.methods.iter().map(ToString::to_string).collect();
     let prefix = format!("/{}/{}/", api.name, api.version);
     let mut config = GatewayConfig::new(dir.clone(), bundle, api, Arc::new(SystemClock));
     config.listen = args.listen;
     config.address = args.address;
+    config.interface = args.interface;
+    config.psk_tls = args.psk_tls;
+    config.oauth_mutual_tls = args.oauth_mutual_tls;
+    config.join = args.join;
+    config.stale_seconds = args.stale_after;
+    config.lookups_per_second = args.lookups_per_second;
     let gateway = Gateway::start(config)
         .await
         .map_err(|error| explain(&dir, &error))?;
+    let methods: Vec<String> = gateway.methods().iter().map(ToString::to_string).collect();
     output::note(&format!(
-        "gateway {} serving https://{}{prefix} for invokers with {}, forwarding to {}",
+        "gateway {} serving https://{}{prefix} on {} for invokers with {}, forwarding to {}",
         gateway.aef_id(),
         gateway.address(),
+        gateway.interface().as_str(),
         methods.join(" or "),
         args.upstream
     ));
@@ -141,11 +183,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn methods_are_taken_in_any_spelling_but_only_if_carried_out() {
+    fn methods_are_taken_in_any_spelling_but_only_those_that_there_are() {
         assert_eq!(security_method("pki"), Ok(SecurityMethod::Pki));
         assert_eq!(security_method(" OAuth"), Ok(SecurityMethod::Oauth));
-        assert!(security_method("PSK").unwrap_err().contains("PSK"));
-        assert!(security_method("psk").unwrap_err().contains("use PKI"));
-        assert!(security_method("basic").unwrap_err().contains("basic"));
+        assert_eq!(security_method("Psk"), Ok(SecurityMethod::Psk));
+        for text in ["basic", "", "PSK+PKI"] {
+            assert!(
+                security_method(text).unwrap_err().contains("use PSK"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn words_and_bounds_are_checked() {
+        assert_eq!(psk_tls("1.2"), Ok(PskTls::Tls12));
+        assert!(psk_tls("1.1").is_err());
+        assert_eq!(interface("capif-2"), Ok(Interface::Capif2));
+        assert!(interface("CAPIF-3").is_err());
+        for (text, seconds) in [
+            ("1", Some(1)),
+            ("3600", Some(3600)),
+            ("0", None),
+            ("3601", None),
+            ("-1", None),
+            ("x", None),
+        ] {
+            assert_eq!(stale_seconds(text).ok(), seconds, "{text}");
+        }
     }
 }

@@ -41,17 +41,32 @@ pub(crate) enum What {
     Logs,
     /// The registered provider domains
     Providers,
+    /// Who has not acknowledged a notification or revocation for over a minute
+    Alarms,
+    /// The access control policies
+    #[value(skip)]
+    Policies,
 }
 
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     let query = query(&args)?;
     let operator = Operator::of(&args.folder.dir);
-    show_path(&operator, args.what, &query, args.output).await
+    show_path(&operator, args.what, &query, args.output, |_| true).await
 }
 
 /// Shows a listing.
 pub(crate) async fn show(operator: &Operator, what: What, format: Format) -> Result<Exit, Failure> {
-    show_path(operator, what, "", format).await
+    show_some(operator, what, format, |_| true).await
+}
+
+/// Shows those rows of a listing that are wanted.
+pub(crate) async fn show_some(
+    operator: &Operator,
+    what: What,
+    format: Format,
+    wanted: impl Fn(&Value) -> bool,
+) -> Result<Exit, Failure> {
+    show_path(operator, what, "", format, wanted).await
 }
 
 async fn show_path(
@@ -59,8 +74,10 @@ async fn show_path(
     what: What,
     query: &str,
     format: Format,
+    wanted: impl Fn(&Value) -> bool,
 ) -> Result<Exit, Failure> {
-    let rows: Vec<Value> = operator.get(&format!("/{}{query}", what.path())).await?;
+    let mut rows: Vec<Value> = operator.get(&format!("/{}{query}", what.path())).await?;
+    rows.retain(wanted);
     match format {
         Format::Json => output::json(&rows)?,
         Format::Table => {
@@ -111,6 +128,8 @@ impl What {
             Self::Events => "events",
             Self::Logs => "logs",
             Self::Providers => "providers",
+            Self::Alarms => "alarms",
+            Self::Policies => "policies",
         }
     }
 
@@ -121,6 +140,7 @@ impl What {
                 ("ONBOARDED", "/onboarded"),
                 ("CERTIFICATE ENDS", "/certificateEnds"),
                 ("APIS", "/apis"),
+                ("BARRED", "/barred"),
                 ("INFORMATION", "/information"),
             ],
             Self::Apis => &[
@@ -158,6 +178,23 @@ impl What {
                 ("ROLES", "/functions/*/role"),
                 ("FUNCTIONS", "/functions/*/id"),
             ],
+            Self::Alarms => &[
+                ("RECEIVER", "/receiver"),
+                ("SINCE", "/since"),
+                ("WAITING", "/waiting"),
+                ("WHAT", "/what"),
+                ("DESTINATION", "/destination"),
+            ],
+            Self::Policies => &[
+                ("API", "/apiName"),
+                ("ID", "/apiId"),
+                ("FOR", "/apiInvokerId"),
+                ("TOTAL", "/total"),
+                ("USED", "/used"),
+                ("PER SECOND", "/perSecond"),
+                ("FROM", "/times/*/from"),
+                ("TO", "/times/*/to"),
+            ],
         }
     }
 }
@@ -177,6 +214,8 @@ fn cells(row: &Value, columns: &[Column]) -> Vec<String> {
                 Some(cell) if !cell.is_empty() => cell,
                 // An enrolment without a list reaches every API.
                 _ if *heading == "APIS" => "all".to_owned(),
+                // A policy that names nobody is for each one without a policy of its own.
+                _ if *heading == "FOR" => "everyone".to_owned(),
                 _ => String::new(),
             }
         })
@@ -220,6 +259,7 @@ mod tests {
                 "2026-11-21T05:09:03Z",
                 "2027-02-19T05:09:03Z",
                 "all",
+                "",
                 ""
             ]
         );
@@ -232,6 +272,31 @@ mod tests {
         assert_eq!(
             cells(&row, What::Apis.columns()),
             ["weather", "API1", "DOM1", "AEF1,AEF2", "PKI,OAUTH"]
+        );
+        let row = json!({
+            "apiName": "weather",
+            "apiId": "API1",
+            "apiInvokerId": null,
+            "total": 100,
+            "used": 7,
+            "perSecond": null,
+            "times": [
+                { "from": "2026-11-21T08:00:00Z", "to": "2026-11-21T12:00:00Z" },
+                { "from": "2026-11-22T08:00:00Z", "to": null },
+            ],
+        });
+        assert_eq!(
+            cells(&row, What::Policies.columns()),
+            [
+                "weather",
+                "API1",
+                "everyone",
+                "100",
+                "7",
+                "",
+                "2026-11-21T08:00:00Z,2026-11-22T08:00:00Z",
+                "2026-11-21T12:00:00Z,"
+            ]
         );
     }
 

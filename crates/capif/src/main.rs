@@ -16,6 +16,8 @@ mod provider;
 
 mod gateway;
 
+mod api;
+
 mod invite;
 
 mod call;
@@ -24,9 +26,17 @@ mod invoker;
 
 mod list;
 
+mod policy;
+
+mod revoke;
+
+mod permit;
+
 mod offboard;
 
 mod demo;
+
+mod choice;
 
 mod enrol;
 

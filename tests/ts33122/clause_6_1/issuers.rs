@@ -304,6 +304,8 @@ impl Publisher {
             identity: Identity::from_pem(own.pem(), key.serialize_pem()).unwrap(),
             client_certificates: ClientCertificates::None,
             clock,
+            psk: None,
+            session: None,
         });
         let answers = Arc::new(Answers {
             next: Mutex::new((StatusCode::OK, String::new())),

@@ -382,6 +382,7 @@ async fn a_token_for_another_aef_is_refused() {
         aef_id: other.aef_id().clone(),
         api_id: None,
         preferred: vec![SecurityMethod::Oauth],
+        profile: None,
     };
     amy.negotiate(&[wish]).await.unwrap();
     let scope = Scope {

@@ -59,6 +59,7 @@ async fn the_challenge_is_one_that_the_api_takes() {
         aef_id: other.aef_id().clone(),
         api_id: None,
         preferred: pki.to_vec(),
+        profile: None,
     };
     amy.negotiate(&[wish]).await.unwrap();
     let caller = crate::support::wire::Caller::new(&site.world, other.address(), None);

@@ -1,14 +1,17 @@
 //! CAPIF-1e, the choice of the security method, invocation, and the change of the method (S3, TS 33.122 clauses 6.3, 6.5 and 6.7).
 
-mod negotiation;
+pub(super) mod negotiation;
 
 mod tokens;
 
 mod calls;
 
+pub(super) mod psk;
+
 mod method_change;
 
 use capif_client::Invoker;
+use capif_spec::publish_service::SecurityMethod;
 use capif_transport::empty;
 use http::Request;
 
@@ -18,6 +21,13 @@ use super::{
     world::{WEATHER, World},
 };
 use crate::exit::Failure;
+
+/// Every security method.
+const ALL: [SecurityMethod; 3] = [
+    SecurityMethod::Psk,
+    SecurityMethod::Pki,
+    SecurityMethod::Oauth,
+];
 
 /// What is called.
 pub(super) const TODAY: &str = "/weather/v1/today";
@@ -153,23 +163,8 @@ pub(super) async fn play(stage: &mut Stage, world: &mut World) -> Result<(), Fai
             calls::logged(world),
         )
         .await?;
-
-    stage
-        .step(
-            "S3",
-            "who uses another method than agreed is told so",
-            "TS 33.122 clause 6.7",
-            method_change::mismatch(world),
-        )
-        .await?;
-    stage
-        .step(
-            "S3",
-            "the method of the AEF changes, and an invoker finds its way",
-            "TS 33.122 clause 6.7",
-            method_change::followed(world),
-        )
-        .await
+    psk::play(stage, world).await?;
+    method_change::play(stage, world).await
 }
 
 /// Calls the API by the library.

@@ -1,10 +1,11 @@
 //! Offboarding (S4, TS 33.122 clause 6.8): what goes, where, and what stays.
 
-use anyhow::{Context, ensure};
+mod by_key;
+
+use anyhow::ensure;
 use capif_client::{Departure, DiscoveryQuery, ErrorKind};
 use capif_transport::Connection;
 use http::Method;
-use serde_json::Value;
 
 use super::{
     s3::{TODAY, call, discovery_of, enrolment_of, own_token},
@@ -90,6 +91,7 @@ pub(super) async fn play(stage: &mut Stage, world: &mut World) -> Result<(), Fai
             nothing_left(world),
         )
         .await?;
+    by_key::play(stage, world).await?;
 
     let app = world.app.take();
     stage
@@ -148,7 +150,7 @@ async fn offboard(world: &World, open: &mut Option<Open>) -> anyhow::Result<Stri
         .expect(200)
         .await?;
     ensure!(
-        at_gateway(world)? > 0,
+        world.at_gateway(&bare.id)? > 0,
         "there is no open connection to the gateway"
     );
     let to_ccf = world.to_ccf(Some(&bare.identity))?;
@@ -182,17 +184,7 @@ async fn session_gone(world: &World) -> anyhow::Result<String> {
 }
 
 async fn acknowledged(world: &World) -> anyhow::Result<String> {
-    let aef = world.gateway()?.aef_id().to_string();
-    let after = eventually("the acknowledgement", async || {
-        let subscriptions = world.listed("events").await?;
-        let own = subscriptions
-            .iter()
-            .find(|row| row.get("subscriber").and_then(Value::as_str) == Some(&aef))
-            .context("the AEF has no subscription")?;
-        let waiting = own.get("waiting").and_then(Value::as_u64);
-        Ok(waiting == Some(0) && at_gateway(world)? == 0)
-    })
-    .await?;
+    let after = world.dropped(&world.bare()?.id).await?;
     Ok(format!(
         "API_INVOKER_OFFBOARDED acknowledged, and its connection to the AEF closed, within {} ms",
         after.as_millis()
@@ -331,12 +323,4 @@ async fn stays_refused(world: &World) -> anyhow::Result<String> {
         "certificate, token and credential: {}",
         said.gist()
     ))
-}
-
-/// How many live connections to the gateway are those of the invoker on the bare wire.
-fn at_gateway(world: &World) -> anyhow::Result<usize> {
-    let id = world.bare()?.id.as_str();
-    Ok(live(world.gateway()?.connections(), |connection| {
-        connection.claimed_by() == Some(id)
-    }))
 }

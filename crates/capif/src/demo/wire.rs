@@ -1,13 +1,14 @@
 //! Requests as bytes on a wire: what a program of somebody else would send, good or bad.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, ensure};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use bytes::Bytes;
+use capif_procedures::aefpsk::{SESSION_ID_LABEL, SESSION_KEY_LABEL};
 use capif_transport::{
-    Anchors, Body, Client, ClientError, ClientLimits, ClientTls, Identity, SharedClock, collect,
-    empty, full,
+    Anchors, Body, Client, ClientError, ClientLimits, ClientTls, Identity, PskCredential, Session,
+    SessionLabels, SharedClock, collect, empty, full,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use rcgen::{
@@ -40,7 +41,9 @@ pub(super) struct Asking<'a> {
 pub(super) struct Said {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    body: Bytes,
+    pub(super) body: Bytes,
+    /// What is known of the session that carried it, where that is kept.
+    pub(super) session: Option<Arc<Session>>,
 }
 
 impl Wire {
@@ -55,9 +58,43 @@ impl Wire {
             anchors: Some(Anchors::from_pem(anchors_pem)?),
             identity,
             clock,
+            session: None,
+            tls12_only: false,
         };
+        Self::over(tls, address)
+    }
+
+    /// The same over mutual TLS, of which is kept what a key can be derived from (TS 33.122 clause A.1).
+    pub(super) fn with_facts(
+        address: &str,
+        anchors_pem: &str,
+        identity: Identity,
+        clock: SharedClock,
+    ) -> anyhow::Result<Self> {
+        let tls = ClientTls {
+            anchors: Some(Anchors::from_pem(anchors_pem)?),
+            identity: Some(identity),
+            clock,
+            session: Some(SessionLabels {
+                key: SESSION_KEY_LABEL,
+                id: SESSION_ID_LABEL,
+            }),
+            tls12_only: false,
+        };
+        Self::over(tls, address)
+    }
+
+    fn over(tls: ClientTls, address: &str) -> anyhow::Result<Self> {
         Ok(Self {
             client: Client::new(tls, ClientLimits::default())?,
+            address: address.to_owned(),
+        })
+    }
+
+    /// To a server that proves itself by the same key as the client.
+    pub(super) fn by_key(address: &str, key: PskCredential) -> anyhow::Result<Self> {
+        Ok(Self {
+            client: Client::psk(key, ClientLimits::default())?,
             address: address.to_owned(),
         })
     }
@@ -151,6 +188,7 @@ impl Said {
         let (head, body) = response.into_parts();
         Ok(Self {
             status: head.status,
+            session: head.extensions.get().cloned(),
             headers: head.headers,
             body: collect(body, ANSWER_BYTES_MAX, ANSWER_TIMEOUT).await?,
         })

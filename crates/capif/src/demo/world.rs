@@ -4,14 +4,14 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicI64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use anyhow::Context;
-use capif_aef::{ExposedApi, Gateway, GatewayConfig};
+use capif_aef::{ExposedApi, Gateway, GatewayConfig, change_methods};
 use capif_ccf::{
     admin::{EnrolmentParts, NewInvite, NewProvider},
     ccf::{Ccf, StartError},
@@ -19,19 +19,20 @@ use capif_ccf::{
     init,
     store::Fault,
 };
-use capif_client::{Bundle, Enrolment, EnrolmentCode, Invoker, Keystore, OnboardingRequest};
+use capif_client::{
+    Bundle, Enrolment, EnrolmentCode, Invoker, Keystore, OnboardingRequest, Provider,
+};
 use capif_spec::{common::Redacted, publish_service::SecurityMethod};
 use capif_transport::{
-    Body, Clock, Closing, Connection, Connections, Handler, Identity, Limits, Server, SharedClock,
-    SystemClock, full,
+    Clock, Closing, Connection, Connections, Identity, PskCredential, SharedClock, SystemClock,
 };
-use http::{HeaderMap, HeaderValue, Request, Response, header};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 use time::OffsetDateTime;
 
 use super::{
     stage::{eventually, missing},
+    weather::Api,
     wire::{Key, Said, Wire},
 };
 use crate::{folder::root_of, operator::Operator};
@@ -57,6 +58,8 @@ pub(super) struct World {
     pub(super) rival: Option<Rival>,
     /// An invoker on the bare wire.
     pub(super) bare: Option<Bare>,
+    /// An invoker on the bare wire that calls by a key.
+    pub(super) keyed: Option<Keyed>,
     /// An invoker that uses the library.
     pub(super) app: Option<Invoker>,
     /// An invoker whom the operator removes.
@@ -89,6 +92,12 @@ impl Bare {
     }
 }
 
+/// An API invoker with the key that it derived for the gateway.
+pub(super) struct Keyed {
+    pub(super) bare: Bare,
+    pub(super) key: PskCredential,
+}
+
 /// An API provider of which this program holds every part.
 pub(super) struct Rival {
     pub(super) domain_id: String,
@@ -113,6 +122,7 @@ impl World {
             gateway: None,
             rival: None,
             bare: None,
+            keyed: None,
             app: None,
             unwanted: None,
             steady: None,
@@ -208,16 +218,45 @@ impl World {
         Ok(self.operator().get(&format!("/{what}")).await?)
     }
 
+    /// The first such entry of the invocation log, of which a listing shows a part at a time.
+    pub(super) async fn logged(
+        &self,
+        such: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Option<Value>> {
+        let mut part = "logs".to_owned();
+        loop {
+            let entries = self.listed(&part).await?;
+            let Some(last) = entries.last().and_then(|entry| entry.get("id")?.as_str()) else {
+                return Ok(None);
+            };
+            part = format!("logs?after={last}");
+            if let Some(found) = entries.into_iter().find(&such) {
+                return Ok(Some(found));
+            }
+        }
+    }
+
     /// Somebody's connection to the core function.
     pub(super) fn to_ccf(&self, identity: Option<&Identity>) -> anyhow::Result<Wire> {
         let address = self.ccf()?.address();
         Wire::new(&address, &self.root_pem, identity.cloned(), self.clock())
     }
 
+    /// The connection of an invoker to the core function, of which it keeps what a key can be derived from.
+    pub(super) fn to_negotiate(&self, identity: &Identity) -> anyhow::Result<Wire> {
+        let address = self.ccf()?.address();
+        Wire::with_facts(&address, &self.root_pem, identity.clone(), self.clock())
+    }
+
     /// Somebody's connection to the gateway.
     pub(super) fn to_gateway(&self, identity: Option<&Identity>) -> anyhow::Result<Wire> {
         let address = self.gateway()?.address();
         Wire::new(address, &self.root_pem, identity.cloned(), self.clock())
+    }
+
+    /// Somebody's connection to the gateway, over which a key proves both ends.
+    pub(super) fn to_gateway_by_key(&self, key: &PskCredential) -> anyhow::Result<Wire> {
+        Wire::by_key(self.gateway()?.address(), key.clone())
     }
 
     /// Has the operator invite an invoker; no names mean every API.
@@ -272,7 +311,7 @@ impl World {
     /// Starts the API.
     pub(super) fn start_api(&mut self) -> anyhow::Result<SocketAddr> {
         let api = Api::start()?;
-        let address = api.server.local_addr();
+        let address = api.local_addr();
         self.api = Some(api);
         Ok(address)
     }
@@ -290,40 +329,72 @@ impl World {
             domain_name: "acme".to_owned(),
             credential: parts.credential,
         };
-        let methods = vec![SecurityMethod::Pki, SecurityMethod::Oauth];
-        let socket = SocketAddr::from(([127, 0, 0, 1], 0));
-        self.serve_gateway(Some(bundle), socket, methods).await
-    }
-
-    /// Starts the gateway anew, where it was, with other security methods.
-    pub(super) async fn restart_gateway(
-        &mut self,
-        methods: Vec<SecurityMethod>,
-    ) -> anyhow::Result<()> {
-        let gateway = self.gateway.take().ok_or_else(|| missing("the gateway"))?;
-        let socket = gateway.local_addr();
-        gateway.drain(GRACE).await;
-        self.serve_gateway(None, socket, methods).await
-    }
-
-    async fn serve_gateway(
-        &mut self,
-        bundle: Option<Bundle>,
-        listen: SocketAddr,
-        methods: Vec<SecurityMethod>,
-    ) -> anyhow::Result<()> {
         let api = ExposedApi {
             name: WEATHER.to_owned(),
             version: "v1".to_owned(),
-            upstream: format!("http://{}", self.api()?.server.local_addr()),
+            upstream: format!("http://{}", self.api()?.local_addr()),
             strip: false,
-            methods,
+            methods: vec![SecurityMethod::Pki, SecurityMethod::Oauth],
         };
-        let dir = self.dir.path().join("gateway");
-        let mut config = GatewayConfig::new(dir, bundle, api, self.clock());
-        config.listen = listen;
+        let dir = self.gateway_folder();
+        let mut config = GatewayConfig::new(dir, Some(bundle), api, self.clock());
+        config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         self.gateway = Some(Gateway::start(config).await?);
         Ok(())
+    }
+
+    fn gateway_folder(&self) -> PathBuf {
+        self.dir.path().join("gateway")
+    }
+
+    /// The provider that the gateway belongs to.
+    pub(super) async fn provider(&self) -> anyhow::Result<Provider> {
+        let keystore = Keystore::open(self.gateway_folder())?;
+        Ok(Provider::open(keystore, self.clock()).await?)
+    }
+
+    /// Has the provider publish other security methods, in the way of `capif api methods`, and waits until the running gateway
+    /// has taken them.
+    pub(super) async fn publish_methods(
+        &self,
+        methods: &[SecurityMethod],
+    ) -> anyhow::Result<Duration> {
+        change_methods(&self.provider().await?, WEATHER, Some(methods)).await?;
+        eventually("the gateway's change", async || {
+            Ok(self.gateway()?.methods() == methods)
+        })
+        .await
+    }
+
+    /// Waits until the gateway has acknowledged every event.
+    pub(super) async fn acknowledged(&self) -> anyhow::Result<Duration> {
+        let aef = self.gateway()?.aef_id().to_string();
+        eventually("the acknowledgement", async || {
+            let subscriptions = self.listed("events").await?;
+            let own = subscriptions
+                .iter()
+                .find(|row| row.get("subscriber").and_then(Value::as_str) == Some(&aef))
+                .context("the AEF has no subscription")?;
+            Ok(own.get("waiting").and_then(Value::as_u64) == Some(0))
+        })
+        .await
+    }
+
+    /// Waits until the gateway has acknowledged every event, and has no connection of this invoker left.
+    pub(super) async fn dropped(&self, id: &str) -> anyhow::Result<Duration> {
+        let acknowledged = self.acknowledged().await?;
+        let closed = eventually("the end of its connections to the AEF", async || {
+            Ok(self.at_gateway(id)? == 0)
+        })
+        .await?;
+        Ok(acknowledged + closed)
+    }
+
+    /// How many live connections to the gateway are those of this invoker.
+    pub(super) fn at_gateway(&self, id: &str) -> anyhow::Result<usize> {
+        Ok(live(self.gateway()?.connections(), |connection| {
+            connection.claimed_by() == Some(id)
+        }))
     }
 
     pub(super) fn gateway(&self) -> anyhow::Result<&Gateway> {
@@ -334,6 +405,12 @@ impl World {
         self.bare
             .as_ref()
             .ok_or_else(|| missing("the invoker on the bare wire"))
+    }
+
+    pub(super) fn keyed(&self) -> anyhow::Result<&Keyed> {
+        self.keyed
+            .as_ref()
+            .ok_or_else(|| missing("the invoker with a key"))
     }
 
     pub(super) fn rival(&self) -> anyhow::Result<&Rival> {
@@ -389,67 +466,5 @@ struct MovedClock(AtomicI64);
 impl Clock for MovedClock {
     fn now(&self) -> OffsetDateTime {
         SystemClock.now() + time::Duration::seconds(self.0.load(Ordering::Relaxed))
-    }
-}
-
-/// A small HTTP API that knows nothing of CAPIF: it tells the weather, and remembers how it was asked.
-pub(super) struct Api {
-    server: Server,
-    asked: Arc<Mutex<Vec<Asked>>>,
-}
-
-/// How the API was asked.
-#[derive(Clone, Debug)]
-pub(super) struct Asked {
-    pub(super) path: String,
-    pub(super) headers: HeaderMap,
-}
-
-impl Api {
-    fn start() -> anyhow::Result<Self> {
-        let asked = Arc::<Mutex<Vec<Asked>>>::default();
-        let weather = Weather {
-            asked: asked.clone(),
-        };
-        let socket = SocketAddr::from(([127, 0, 0, 1], 0));
-        let server = Server::bind_plain(socket, Limits::default(), weather)?;
-        Ok(Self { server, asked })
-    }
-
-    /// How often it was asked.
-    pub(super) fn count(&self) -> usize {
-        self.asked
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
-    }
-
-    /// How it was asked last.
-    pub(super) fn last(&self) -> anyhow::Result<Asked> {
-        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.last().cloned().context("the API was not asked")
-    }
-}
-
-struct Weather {
-    asked: Arc<Mutex<Vec<Asked>>>,
-}
-
-impl Handler for Weather {
-    async fn handle(&self, request: Request<Body>, _connection: Arc<Connection>) -> Response<Body> {
-        let answer = json!({ "path": request.uri().path(), "weather": "sunny" });
-        self.asked
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Asked {
-                path: request.uri().path().to_owned(),
-                headers: request.headers().clone(),
-            });
-        let mut response = Response::new(full(answer.to_string()));
-        response.headers_mut().insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
-        response
     }
 }

@@ -1,6 +1,7 @@
 //! `capif invoker status`
 
-use capif_client::DiscoveryQuery;
+use capif_client::{Agreement, DiscoveryQuery};
+use capif_spec::common::DateTime;
 use serde_json::{Value, json};
 use x509_parser::pem::parse_x509_pem;
 
@@ -37,17 +38,22 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     match args.output {
         Format::Json => output::json(&status)?,
         Format::Table => {
-            let rows: Vec<Vec<String>> = [
+            let mut rows: Vec<Vec<String>> = [
                 ("invoker", "apiInvokerId"),
                 ("folder", "folder"),
                 ("certificate ends", "certificateEnds"),
                 ("accepted", "accepted"),
                 ("apis", "apis"),
-                ("methods", "methods"),
             ]
             .into_iter()
             .map(|(heading, member)| vec![heading.to_owned(), cell(status.get(member))])
             .collect();
+            let agreed = enrolled.invoker.agreements();
+            rows.extend(
+                agreed
+                    .iter()
+                    .map(|agreement| vec!["method".to_owned(), line(agreement)]),
+            );
             output::table(&[], &rows)?;
         }
     }
@@ -65,10 +71,6 @@ fn cell(value: Option<&Value>) -> String {
             let cells: Vec<String> = list.iter().map(|element| cell(Some(element))).collect();
             cells.join(",")
         }
-        Some(Value::Object(members)) => {
-            let cells: Vec<String> = members.values().map(|member| cell(Some(member))).collect();
-            cells.join(" at ")
-        }
         Some(other) => other.to_string(),
     }
 }
@@ -83,12 +85,40 @@ fn certificate_end(enrolled: &Enrolled) -> Option<String> {
     Some(capif_spec::common::DateTime(end).to_string())
 }
 
-/// What was agreed on, in the order of the agreement.
+/// What was agreed on, in the order of the agreement; keys by their names alone.
 fn methods(enrolled: &Enrolled) -> Vec<Value> {
-    let context = enrolled.invoker.security_context();
-    context
+    let agreed = enrolled.invoker.agreements();
+    agreed
         .iter()
-        .flat_map(|context| &context.security_info)
-        .map(|entry| json!({ "selSecurityMethod": entry.sel_security_method, "aefId": entry.aef_id }))
+        .map(|agreement| {
+            let mut value = json!({
+                "selSecurityMethod": agreement.method,
+                "aefId": agreement.aef_id,
+                "apiId": agreement.api_id,
+            });
+            if let (Some(key), Some(members)) = (&agreement.psk, value.as_object_mut()) {
+                members.insert("pskId".to_owned(), json!(key.identity));
+                members.insert("pskInterface".to_owned(), json!(key.interface));
+                members.insert("pskProfile".to_owned(), json!(key.profile));
+                members.insert("pskEnds".to_owned(), json!(DateTime(key.ends)));
+            }
+            value
+        })
         .collect()
+}
+
+fn line(agreement: &Agreement) -> String {
+    let method = agreement.method.as_ref();
+    let mut line = method.map_or_else(|| "none".to_owned(), ToString::to_string);
+    if let Some(aef) = &agreement.aef_id {
+        line.push_str(&format!(" at {aef}"));
+    }
+    if let Some(api) = &agreement.api_id {
+        line.push_str(&format!(" for {api}"));
+    }
+    if let Some(key) = &agreement.psk {
+        let ends = DateTime(key.ends);
+        line.push_str(&format!(", key {} until {ends}", key.identity));
+    }
+    line
 }

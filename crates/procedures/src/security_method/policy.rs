@@ -21,6 +21,12 @@ impl Policy {
         self.by_api.get(name).unwrap_or(&self.methods)
     }
 
+    /// Whether a method may be used for an API, and whether any may.
+    pub(super) fn allows(&self, name: &str, method: &SecurityMethod) -> (bool, bool) {
+        let methods = self.of_api(name);
+        (methods.contains(method), !methods.is_empty())
+    }
+
     /// The methods that are allowed for every one of some APIs. Where their lists differ in order, the general one counts.
     pub(super) fn of_apis<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<SecurityMethod> {
         let mut lists: Vec<&[SecurityMethod]> = Vec::new();

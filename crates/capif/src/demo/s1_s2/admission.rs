@@ -1,6 +1,6 @@
 //! What an onboarded invoker gets and keeps (TS 33.122 clause 6.1 steps 4, 6 and 7).
 
-use std::{fs, io::Read, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use anyhow::{Context, ensure};
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
@@ -12,6 +12,7 @@ use x509_parser::{extensions::GeneralName, pem::parse_x509_pem, prelude::X509Cer
 use super::{Invitation, ask, given};
 use crate::demo::{
     s3::discovery_of,
+    search::{files_with, spellings},
     wire::{Key, ONBOARDING},
     world::{Bare, World},
 };
@@ -85,11 +86,10 @@ pub(super) async fn secret_not_stored(world: &World) -> anyhow::Result<String> {
         .decode(secret)
         .context("it is not base64url")?;
     ensure!(octets.len() >= 32, "it has {} octets", octets.len());
-    let hex: String = octets.iter().map(|octet| format!("{octet:02x}")).collect();
     let digest = Fingerprint::of(secret.as_bytes()).to_string();
     let folder = world.ccf_folder();
     let holds = |needle: &[u8]| files_with(&folder, needle);
-    for needle in [secret.as_bytes(), &octets, hex.as_bytes()] {
+    for needle in &spellings(&octets) {
         ensure!(
             holds(needle)? == 0,
             "it stands in a file of the core function"
@@ -104,40 +104,6 @@ pub(super) async fn secret_not_stored(world: &World) -> anyhow::Result<String> {
         "{} random bits; the store holds its SHA-256 alone",
         octets.len() * 8
     ))
-}
-
-/// How many files below a folder hold these octets.
-fn files_with(folder: &Path, needle: &[u8]) -> anyhow::Result<usize> {
-    let mut count = 0;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            count += files_with(&entry.path(), needle)?;
-        } else if kind.is_file() {
-            let mut octets = Vec::new();
-            fs::File::open(entry.path())?.read_to_end(&mut octets)?;
-            count += usize::from(contains(&octets, needle));
-        }
-    }
-    Ok(count)
-}
-
-fn contains(octets: &[u8], needle: &[u8]) -> bool {
-    let Some((first, rest)) = needle.split_first() else {
-        return true;
-    };
-    let mut left = octets;
-    while let Some(place) = left.iter().position(|octet| octet == first) {
-        let Some(after) = left.get(place + 1..) else {
-            return false;
-        };
-        if after.starts_with(rest) {
-            return true;
-        }
-        left = after;
-    }
-    false
 }
 
 pub(super) fn key_is_kept(folder: &Path, app: &Invoker) -> anyhow::Result<String> {
@@ -159,15 +125,4 @@ pub(super) fn key_is_kept(folder: &Path, app: &Invoker) -> anyhow::Result<String
         "{}; a request was sent, {files} files are the owner's alone",
         app.id()
     ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_search_finds_what_is_there() {
-        assert!(contains(b"aab", b"ab") && contains(b"ab", b"ab") && contains(b"xaab", b"aab"));
-        assert!(!contains(b"aaa", b"ab") && !contains(b"", b"a") && !contains(b"a", b"ab"));
-    }
 }

@@ -12,7 +12,7 @@ use crate::demo::{
 };
 
 /// The header by which the gateway tells the API who calls.
-const INVOKER: &str = "capif-api-invoker-id";
+pub(super) const INVOKER: &str = "capif-api-invoker-id";
 
 pub(super) async fn call_with_token(world: &World) -> anyhow::Result<String> {
     let said = world
@@ -56,7 +56,7 @@ pub(super) async fn no_credential(world: &World) -> anyhow::Result<String> {
 pub(super) async fn bad_tokens(world: &World) -> anyhow::Result<String> {
     let count = world.api()?.count();
     let jwt = Jwt::parse(own_token(world)?)?;
-    let (foreign, _) = token(world, FORECAST, &world.rival()?.aef_id).await?;
+    let (foreign, _) = token(world, world.bare()?, FORECAST, &world.rival()?.aef_id).await?;
     let wire = world.to_gateway(None)?;
     for (what, token, status) in [
         (
@@ -130,17 +130,16 @@ pub(super) async fn spoofing(world: &World) -> anyhow::Result<String> {
 
 pub(super) async fn logged(world: &World) -> anyhow::Result<String> {
     let id = json!(world.bare()?.id);
-    let found = |entries: &[Value]| {
-        entries
-            .iter()
-            .find(|entry| entry.get("apiInvokerId") == Some(&id))
-            .map(|entry| entry.pointer("/log").cloned().unwrap_or_default())
-    };
+    let mut found = None;
     let after = eventually("the log entry", async || {
-        Ok(found(&world.listed("logs").await?).is_some())
+        let own = |entry: &Value| entry.get("apiInvokerId") == Some(&id);
+        found = world.logged(own).await?;
+        Ok(found.is_some())
     })
     .await?;
-    let log = found(&world.listed("logs").await?).unwrap_or_default();
+    let log = found
+        .and_then(|entry| entry.get("log").cloned())
+        .unwrap_or_default();
     let member = |name: &str| {
         log.get(name)
             .and_then(Value::as_str)
@@ -161,7 +160,8 @@ pub(super) async fn logged(world: &World) -> anyhow::Result<String> {
     ))
 }
 
-fn header_of<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+/// What a header says; nothing if it is not there.
+pub(super) fn header_of<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers
         .get(name)
         .and_then(|value| value.to_str().ok())

@@ -6,11 +6,11 @@ use capif_spec::publish_service::{SecurityMethod, ServiceApiDescription};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{TODAY, context_of, discovery_of, enrolment_of, method_change::selected};
+use super::{TODAY, context_of, discovery_of, enrolment_of};
 use crate::demo::world::{FORECAST, WEATHER, World};
 
 /// An id that nobody has.
-const NOBODY: &str = "INV00000000000000000000000000000000";
+pub(super) const NOBODY: &str = "INV00000000000000000000000000000000";
 
 pub(super) async fn no_certificate(world: &World) -> anyhow::Result<String> {
     let id = &world.bare()?.id;
@@ -112,10 +112,17 @@ pub(super) async fn negotiate_pki(world: &World) -> anyhow::Result<String> {
         aef_id: aef_id.clone(),
         api_id: None,
         preferred: vec![SecurityMethod::Oauth, SecurityMethod::Pki],
+        profile: None,
     };
     let agreed = world.app()?.negotiate(&[wish]).await?;
-    let method = selected(&agreed);
-    ensure!(method == Some("PKI"), "{method:?} was selected");
+    let method = agreed
+        .security_info
+        .first()
+        .and_then(|entry| entry.sel_security_method.as_ref());
+    ensure!(
+        method == Some(&SecurityMethod::Pki),
+        "{method:?} was selected"
+    );
     Ok(format!("PKI at {aef_id}"))
 }
 
@@ -172,7 +179,7 @@ pub(super) async fn other_aef(world: &World) -> anyhow::Result<String> {
 }
 
 /// A request for these methods at these AEFs.
-fn wanted(entries: &[(&str, &[&str])]) -> Value {
+pub(in crate::demo) fn wanted(entries: &[(&str, &[&str])]) -> Value {
     let entries: Vec<Value> = entries
         .iter()
         .map(|(aef, methods)| json!({ "aefId": aef, "prefSecurityMethods": methods }))

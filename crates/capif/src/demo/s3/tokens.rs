@@ -7,18 +7,18 @@ use serde_json::{Value, json};
 use crate::demo::{
     forgery::Jwt,
     wire::Said,
-    world::{FORECAST, WEATHER, World},
+    world::{Bare, FORECAST, WEATHER, World},
 };
 
 pub(super) async fn wrong_secret(world: &World) -> anyhow::Result<String> {
     let aef = world.gateway()?.aef_id().as_str();
     let bare = world.bare()?;
     let scope = format!("3gpp#{aef}:{WEATHER}");
-    ask_token(world, &bare.id, &bare.id, "a-guess", &scope)
+    ask_token(world, bare, &bare.id, "a-guess", &scope)
         .await?
         .with(401)?;
     let other = world.app()?.id().as_str();
-    let said = ask_token(world, other, other, bare.secret.expose(), &scope).await?;
+    let said = ask_token(world, bare, other, bare.secret.expose(), &scope).await?;
     ensure!(
         said.status == 401,
         "for another invoker it was answered with {}",
@@ -34,7 +34,7 @@ pub(super) async fn wide_scope(world: &World) -> anyhow::Result<String> {
     let aef = world.gateway()?.aef_id().as_str();
     let bare = world.bare()?;
     let scope = format!("3gpp#{aef}:{WEATHER},{FORECAST}");
-    let said = ask_token(world, &bare.id, &bare.id, bare.secret.expose(), &scope).await?;
+    let said = ask_token(world, bare, &bare.id, bare.secret.expose(), &scope).await?;
     ensure!(
         said.status == 400 && said.text("/error")? == "invalid_scope",
         "it was answered with {}",
@@ -44,18 +44,23 @@ pub(super) async fn wide_scope(world: &World) -> anyhow::Result<String> {
 }
 
 pub(super) async fn granted(world: &mut World) -> anyhow::Result<String> {
-    let (token, detail) = token(world, WEATHER, world.gateway()?.aef_id().as_str()).await?;
+    let aef = world.gateway()?.aef_id().as_str();
+    let (token, detail) = token(world, world.bare()?, WEATHER, aef).await?;
     if let Some(bare) = &mut world.bare {
         bare.token = Some(token.into());
     }
     Ok(detail)
 }
 
-/// A token for an API at an AEF, for the invoker on the bare wire.
-pub(super) async fn token(world: &World, api: &str, aef: &str) -> anyhow::Result<(String, String)> {
-    let bare = world.bare()?;
+/// A token for an API at an AEF.
+pub(super) async fn token(
+    world: &World,
+    bare: &Bare,
+    api: &str,
+    aef: &str,
+) -> anyhow::Result<(String, String)> {
     let scope = format!("3gpp#{aef}:{api}");
-    let said = ask_token(world, &bare.id, &bare.id, bare.secret.expose(), &scope)
+    let said = ask_token(world, bare, &bare.id, bare.secret.expose(), &scope)
         .await?
         .with(200)?;
     let token = said.text("/access_token")?;
@@ -91,20 +96,20 @@ pub(super) async fn token(world: &World, api: &str, aef: &str) -> anyhow::Result
     ))
 }
 
-/// Asks the token endpoint of an invoker, under the certificate of the one on the bare wire.
+/// Asks the token endpoint of the invoker of this id, under the certificate of `bare`.
 async fn ask_token(
     world: &World,
-    path_id: &str,
-    client_id: &str,
+    bare: &Bare,
+    id: &str,
     secret: &str,
     scope: &str,
 ) -> anyhow::Result<Said> {
     world
-        .to_ccf(Some(&world.bare()?.identity))?
-        .post(&format!("/capif-security/v1/securities/{path_id}/token"))
+        .to_ccf(Some(&bare.identity))?
+        .post(&format!("/capif-security/v1/securities/{id}/token"))
         .form(&[
             ("grant_type", "client_credentials"),
-            ("client_id", client_id),
+            ("client_id", id),
             ("client_secret", secret),
             ("scope", scope),
         ])
