@@ -1,7 +1,7 @@
 //! Measurements of the whole product: the program itself in processes of its own, on loopback, with real TLS.
 //!
 //! ```text
-//! cargo bench --bench capif -- w3 [--keys N] [--tls 1.2|1.3]
+//! cargo bench --bench capif -- w3 [--keys N] [--upstream URL] [--seconds N]
 //! cargo bench --bench capif -- w8 [--gateways N] [--invokers N] [--trials N]
 //! ```
 //!

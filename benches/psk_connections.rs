@@ -25,9 +25,11 @@ use crate::{
 /// How many enrol at the same time.
 const ENROLLING: usize = 16;
 
+/// The gateways, by the version of TLS in which they take keys.
+const VERSIONS: [&str; 2] = ["1.3", "1.2"];
+
 pub async fn run(arguments: &Arguments) {
     let keys: usize = arguments.get("--keys", 100_000);
-    let version: String = arguments.get("--tls", "1.3".to_owned());
     let seconds: u64 = arguments.get("--seconds", 600);
     let upstream: String = arguments.get("--upstream", String::new());
     let api = Server::bind_plain("127.0.0.1:0".parse().unwrap(), Limits::default(), Api).unwrap();
@@ -40,16 +42,21 @@ pub async fn run(arguments: &Arguments) {
     let mut machine = Machine::new();
     machine.capif(&["init"]).await.done();
     let _core = machine.core_function().await;
-    let options = [
-        "--methods",
-        "PSK",
-        "--psk-tls",
-        &version,
-        "--lookups-per-second",
-        "1000000",
-    ];
-    let (service, target) = gateway(&machine, 0, &upstream, &options).await;
-    let targets: Arc<[Target]> = vec![target.clone()].into();
+    // Each is measured on one processor.
+    machine.set("TOKIO_WORKER_THREADS", "1");
+    let mut gateways = Vec::new();
+    for (index, version) in VERSIONS.iter().enumerate() {
+        let options = [
+            "--methods",
+            "PSK",
+            "--psk-tls",
+            version,
+            "--lookups-per-second",
+            "1000000",
+        ];
+        gateways.push(gateway(&machine, index, &upstream, &options).await);
+    }
+    let targets: Arc<[Target]> = gateways.iter().map(|(_, target)| target.clone()).collect();
 
     let begun = Instant::now();
     let machine = Arc::new(machine);
@@ -61,12 +68,14 @@ pub async fn run(arguments: &Arguments) {
             let mut last = None;
             while next.fetch_add(1, Ordering::Relaxed) < keys {
                 let invoker = Invoker::enrol(&machine, "PSK", &targets).await;
-                let answer = invoker.call(&invoker.client(0), &targets[0]).await;
-                assert!(
-                    answer.is_some_and(|status| status != StatusCode::UNAUTHORIZED),
-                    "the gateway does not know {}",
-                    invoker.id
-                );
+                for (index, target) in targets.iter().enumerate() {
+                    let answer = invoker.call(&invoker.client(index), target).await;
+                    assert!(
+                        answer.is_some_and(|status| status != StatusCode::UNAUTHORIZED),
+                        "a gateway does not know {}",
+                        invoker.id
+                    );
+                }
                 last = Some(invoker);
             }
             last
@@ -79,20 +88,23 @@ pub async fn run(arguments: &Arguments) {
     let Some(Proof::Keys(credentials)) = last.map(|invoker| invoker.proof) else {
         panic!("nobody was enrolled");
     };
-    let hex: String = credentials[0]
-        .key
-        .expose()
-        .iter()
-        .map(|octet| format!("{octet:02x}"))
-        .collect();
     println!(
-        "{keys} keys at the gateway, enrolled and used once each in {:.0} s",
+        "{keys} keys at each gateway, enrolled and used once each in {:.0} s",
         begun.elapsed().as_secs_f64()
     );
-    println!("address {}", target.address);
-    println!("process {}", service.id());
-    println!("path /{}/v1/today", target.api);
-    println!("credential {}:{hex}", credentials[0].identity);
+    for (((service, target), credential), version) in
+        gateways.iter().zip(&credentials).zip(VERSIONS)
+    {
+        let octets = credential.key.expose().iter();
+        let hex: String = octets.map(|octet| format!("{octet:02x}")).collect();
+        println!(
+            "tls {version} address {} process {} path /{}/v1/today credential {}:{hex}",
+            target.address,
+            service.id(),
+            target.api,
+            credential.identity,
+        );
+    }
     std::io::stdout().flush().unwrap();
     tokio::time::sleep(Duration::from_secs(seconds)).await;
 }

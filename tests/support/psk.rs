@@ -109,9 +109,8 @@ pub async fn run(mut command: Command, input: String) -> Seen {
         let mut stdin = child.stdin.take().unwrap();
         // One that was refused no longer reads.
         let _unread = stdin.write_all(input.as_bytes());
-        // `s_client` ends when its input does, so the input ends with the program.
-        let output = child.wait_with_output().unwrap();
         drop(stdin);
+        let output = child.wait_with_output().unwrap();
         Seen {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),

@@ -444,3 +444,33 @@ async fn the_operator_and_the_scenario_have_a_say() {
         assert_eq!(json!(methods), expected, "{scenario}");
     }
 }
+
+/// R-6.3-07: what the operator's policy forbids for an API is not granted by way of an entry about the whole AEF either, which was
+/// negotiated before the API was published: no token names it, and the AEF is told of no right to it.
+#[tokio::test]
+async fn an_api_of_later_is_under_the_policy_too() {
+    use capif_ccf::config::ApiSecuritySection;
+
+    let world = World::with(|config| {
+        let section = ApiSecuritySection { methods: vec![] };
+        config.security.apis.insert("maps".to_owned(), section);
+    })
+    .await;
+    let domain = world.domain("acme").await;
+    publish(&domain, "weather", &["OAUTH"], &[on(8443)]).await;
+    let invoker = world.raw_invoker(&[]).await;
+    let whole = [wish(&domain, &["OAUTH"])];
+    let answer = negotiate(&world, &invoker, false, &whole).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.json());
+    publish(&domain, "maps", &["OAUTH"], &[on(8443)]).await;
+
+    let scope = format!("3gpp#{}:weather", domain.aef.id);
+    let path = format!("{}?authorizationInfo=true", invoker.context());
+    let answer = domain.aef.get(&path).await.json();
+    let text = answer["securityInfo"][0]["authorizationInfo"].as_str();
+    let rights: Value = serde_json::from_str(text.unwrap()).unwrap();
+    assert_eq!(rights["apis"], json!(["weather"]));
+    assert_eq!(rights["scope"], json!(scope));
+    assert_eq!(rights.get("outdated"), None);
+    assert_eq!(invoker.token(None).await.json()["scope"], json!(scope));
+}

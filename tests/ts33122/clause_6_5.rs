@@ -3,6 +3,7 @@
 mod check_authentication;
 mod comparison;
 mod forgeries;
+mod hostile;
 mod limits;
 mod method_1;
 mod method_3;

@@ -120,7 +120,7 @@ impl Source for PolicySource {
 pub(crate) struct Access {
     provider: Arc<Provider>,
     api_id: ServiceApiId,
-    policies: Memory<PolicySource>,
+    policies: Arc<Memory<PolicySource>>,
     allowances: Arc<Allowances<CcfCounter>>,
     /// Who was reported, with the number of the authorization.
     reported: Arc<Mutex<HashMap<ApiInvokerId, u64>>>,
@@ -148,7 +148,7 @@ impl Access {
             link: Arc::clone(&link),
         };
         Self {
-            policies: Memory::new(source, ages, link, Arc::clone(&clock)),
+            policies: Arc::new(Memory::new(source, ages, link, Arc::clone(&clock))),
             clock,
             allowances: Arc::new(Allowances::new(counter)),
             reported: Arc::default(),
@@ -176,7 +176,7 @@ impl Access {
         }
         if let Some(denial) = policy.held_back(now) {
             if denial == Denial::TotalExhausted {
-                self.report(invoker, generation);
+                self.report(invoker, generation, policy);
             }
             return Err(denial);
         }
@@ -184,7 +184,7 @@ impl Access {
             Verdict::Granted => Ok(Admitted(())),
             Verdict::Exhausted(Limit::Total, _) => {
                 policy.exhausted.store(true, Ordering::Relaxed);
-                self.report(invoker, generation);
+                self.report(invoker, generation, policy);
                 Err(Denial::TotalExhausted)
             }
             Verdict::Exhausted(Limit::Rate, after) => {
@@ -206,8 +206,8 @@ impl Access {
         self.policies.forget(invoker);
     }
 
-    /// Reports over-use, once per authorization.
-    fn report(&self, invoker: &ApiInvokerId, generation: u64) {
+    /// Reports over-use, once per authorization, unless the policy changes meanwhile: then the next call shows.
+    fn report(&self, invoker: &ApiInvokerId, generation: u64, policy: Arc<Policy>) {
         {
             let mut reported = lock(&self.reported);
             if reported.get(invoker) == Some(&generation) {
@@ -220,8 +220,14 @@ impl Access {
         }
         let (provider, api_id) = (Arc::clone(&self.provider), self.api_id.clone());
         let (reported, invoker) = (Arc::clone(&self.reported), invoker.clone());
+        let policies = Arc::clone(&self.policies);
         tokio::spawn(async move {
             tokio::time::sleep(REPORT_PAUSE).await;
+            let now = policies.recall(&invoker).flatten();
+            if !now.is_some_and(|now| Arc::ptr_eq(&now, &policy)) {
+                lock(&reported).remove(&invoker);
+                return;
+            }
             match provider
                 .revoke(&invoker, vec![api_id], Cause::OverlimitUsage)
                 .await

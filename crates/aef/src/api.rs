@@ -175,6 +175,12 @@ impl OwnApi {
                     }
                 }
             }
+            // It negotiated anew: what is known is out of date, but nothing that runs is.
+            CapifEvent::ApiInvokerUpdated if !invokers.is_empty() => {
+                for invoker in invokers {
+                    self.contexts.forget(invoker);
+                }
+            }
             CapifEvent::ServiceApiUpdate => {
                 if detail.is_none_or(|detail| concerns(detail, self.publication.api_id())) {
                     // Without the new methods there is no acknowledgement, and the event comes again.

@@ -48,7 +48,7 @@ impl Handler for Edge {
             remote = %connection.remote,
             caller = invoker.as_ref().map_or("-", |invoker| invoker.as_str()),
             operation = shown(&path),
-            %method,
+            method = shown(method.as_str()),
             status = response.status().as_u16(),
             duration_us = i64::try_from((clock.now() - started).whole_microseconds()).unwrap_or(i64::MAX),
             cause = denial.map(|denial| denial.to_string()).unwrap_or_default(),
@@ -57,10 +57,10 @@ impl Handler for Edge {
     }
 }
 
-/// How much of a path a log line shows.
+/// How much of a path or method a log line shows.
 const SHOWN_CHARS_MAX: usize = 512;
 
-/// A path for the log: whoever reads it on a terminal sees characters and no effects.
+/// A path or method for the log: whoever reads it on a terminal sees characters and no effects.
 fn shown(path: &str) -> String {
     let mut text = String::new();
     for character in path.chars().take(SHOWN_CHARS_MAX) {

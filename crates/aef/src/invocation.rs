@@ -61,6 +61,9 @@ const CLIENT_GONE: u16 = 499;
 /// The longest path that is reported, in bytes; a path is ASCII.
 const NOTED_PATH_BYTES_MAX: usize = 1024;
 
+/// The longest method that is served, in bytes: longer than any that is registered. It stands in logs and reports.
+const METHOD_BYTES_MAX: usize = 32;
+
 /// A call that is noted in the invocation log when it ends, however it ends.
 struct Noted<'a> {
     invocations: &'a Invocations,
@@ -105,9 +108,7 @@ impl Invocations {
         let path_text = parts.uri.path().to_owned();
         let result = match path::parse(&path_text) {
             None => Err(Denial::AmbiguousPath),
-            Some(_) if parts.method == Method::CONNECT || parts.method == Method::TRACE => {
-                Err(Denial::Method)
-            }
+            Some(_) if !is_served(&parts.method) => Err(Denial::Method),
             Some(path) => match self
                 .authorize(path, &parts, connection, started, &mut noted.invoker)
                 .await
@@ -354,6 +355,10 @@ impl Invocations {
             },
         );
     }
+}
+
+fn is_served(method: &Method) -> bool {
+    ![Method::CONNECT, Method::TRACE].contains(method) && method.as_str().len() <= METHOD_BYTES_MAX
 }
 
 /// A report must not become too long to be taken.

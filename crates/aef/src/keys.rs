@@ -36,15 +36,20 @@ impl<S: Source<Fact = Authorization>> ContextKeys<S> {
         let arrived = Instant::now();
         let (invoker, number) = aefpsk::invoker_of(identity)?;
         let may_ask = || self.questions.take(remote, arrived);
-        if self.contexts.recall(&invoker).is_none() && !may_ask() {
+        let remembered = self.contexts.recall(&invoker).is_some();
+        if !remembered && !may_ask() {
             return None;
         }
-        let mut known = self.contexts.of(&invoker).await.ok()??;
-        // A key of a negotiation that the gateway has not heard of.
-        let newest = known.newest_key();
-        if newest.is_none_or(|newest| number > newest) && may_ask() {
-            known = self.contexts.since(&invoker, arrived).await.ok()??;
+        let mut known = self.contexts.of(&invoker).await.ok()?;
+        // Perhaps a key of a negotiation that the gateway has not heard of, be it the first one.
+        let newest = known.as_ref().and_then(|known| known.newest_key());
+        if newest.is_none_or(|newest| number > newest)
+            && (remembered || known.is_some())
+            && may_ask()
+        {
+            known = self.contexts.since(&invoker, arrived).await.ok()?;
         }
+        let known = known?;
         let key = known.key(identity, self.clock.now())?;
         Some(key.key.clone())
     }
@@ -175,6 +180,16 @@ mod tests {
             let remote = HERE.parse().unwrap();
             assert!(scene.keys.key(identity, remote).await.is_none());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_first_key_is_found_although_there_was_none_just_now() {
+        let scene = Scene::new();
+        assert_eq!(scene.find("amy", 1, THERE).await, None);
+        assert_eq!(scene.questions(), 1);
+        scene.negotiated("amy", 1);
+        assert_eq!(scene.find("amy", 1, HERE).await, Some(1));
+        assert_eq!(scene.questions(), 2);
     }
 
     #[tokio::test(start_paused = true)]

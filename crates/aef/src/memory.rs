@@ -14,7 +14,10 @@ use capif_transport::SharedClock;
 use time::{Duration, OffsetDateTime};
 use tokio::time::Instant;
 
-use crate::link::{ANSWER_TIME, Link};
+use crate::{
+    link::{ANSWER_TIME, Link},
+    path,
+};
 
 /// From this age on the core function is asked again, or from half of what may be believed at most.
 const FRESH_MAX: Duration = Duration::seconds(30);
@@ -174,7 +177,7 @@ impl<S: Source> Memory<S> {
 
     /// What is known of an invoker; asked for when it is not fresh. One question at a time per invoker.
     pub(crate) async fn of(&self, id: &ApiInvokerId) -> Result<Known<S::Fact>, Unavailable> {
-        if self.is_gone(id) {
+        if self.is_nobody(id) {
             return Ok(None);
         }
         if let Some(fresh) = self.at_hand(id, self.ages.fresh) {
@@ -207,7 +210,7 @@ impl<S: Source> Memory<S> {
         id: &ApiInvokerId,
         arrived: Instant,
     ) -> Result<Known<S::Fact>, Unavailable> {
-        if self.is_gone(id) {
+        if self.is_nobody(id) {
             return Ok(None);
         }
         let asking = Asking::new(self, id);
@@ -228,6 +231,9 @@ impl<S: Source> Memory<S> {
 
     /// Puts the question now, whatever is known.
     pub(crate) async fn renewed(&self, id: &ApiInvokerId) -> Result<Known<S::Fact>, Unavailable> {
+        if self.is_nobody(id) {
+            return Ok(None);
+        }
         let asking = Asking::new(self, id);
         let _one_at_a_time = asking.gate.one.lock().await;
         self.ask(&asking).await
@@ -236,7 +242,7 @@ impl<S: Source> Memory<S> {
     /// Makes sure that something is known, if only that there is nothing to tell: either costs one question per while, so that
     /// neither questions nor time tell which it is (D-31).
     pub(crate) async fn prepare(&self, id: &ApiInvokerId) {
-        if !self.asked_lately(id) {
+        if !self.asked_lately(id) && is_id(id) {
             let asking = Asking::new(self, id);
             let _one_at_a_time = asking.gate.one.lock().await;
             if !self.asked_lately(id) {
@@ -273,8 +279,9 @@ impl<S: Source> Memory<S> {
         self.forget(id);
     }
 
-    fn is_gone(&self, id: &ApiInvokerId) -> bool {
-        lock(&self.gone).ids.contains(id)
+    /// Whether nothing need be asked to know that there is no such invoker.
+    fn is_nobody(&self, id: &ApiInvokerId) -> bool {
+        !is_id(id) || lock(&self.gone).ids.contains(id)
     }
 
     /// Forgets everyone.
@@ -336,6 +343,12 @@ impl<S: Source> Memory<S> {
         };
         (Duration::ZERO..age_max).contains(&(now - held.asked))
     }
+}
+
+/// Whether this can be the id of an invoker. About anything else the core function refuses to be asked, and a question that goes
+/// without an answer is taken for a sign that it is gone.
+fn is_id(id: &ApiInvokerId) -> bool {
+    path::is_plain_segment(id.as_str())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

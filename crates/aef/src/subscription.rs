@@ -16,9 +16,10 @@ use crate::gateway::GatewayError;
 const SUBSCRIPTIONS: &str = "gateway-subscriptions";
 
 /// What the gateway hears of.
-const EVENTS: [CapifEvent; 5] = [
+const EVENTS: [CapifEvent; 6] = [
     CapifEvent::ApiInvokerOffboarded,
     CapifEvent::ApiInvokerAuthorizationRevoked,
+    CapifEvent::ApiInvokerUpdated,
     CapifEvent::ServiceApiUpdate,
     CapifEvent::AccessControlPolicyUpdate,
     CapifEvent::AccessControlPolicyUnavailable,

@@ -56,6 +56,10 @@ mod shutdown;
 
 use std::process::ExitCode;
 
+/// With 100 000 invokers in memory, a gateway spends an eighth of its time searching the system allocator's free lists.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     cli::main().into()
 }

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use capif_procedures::aefpsk;
 use capif_spec::common::{AefId, ProblemDetails, Redacted};
 use capif_transport::{
-    Anchors, BodyError, Client, ClientError, ClientLimits, ClientTls, Expected, Identity,
-    Session, SessionLabels, SharedClock, collect, full,
+    Anchors, BodyError, Client, ClientError, ClientLimits, ClientTls, Expected, Identity, Session,
+    SessionLabels, SharedClock, collect, full,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -387,9 +387,7 @@ pub(crate) fn failure(
             address,
             source,
         },
-        ClientError::Tls(reason) | ClientError::Broken(reason)
-            if is_fatal_alert(&reason) =>
-        {
+        ClientError::Tls(reason) | ClientError::Broken(reason) if is_fatal_alert(&reason) => {
             Error::CertificateRefused {
                 operation,
                 address,

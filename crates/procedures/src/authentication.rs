@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     refusal::Refusal,
-    security_method::{granted_by, outdated},
+    security_method::{Policy, granted_by, outdated},
     state::{AefPsk, Invoker, SecurityContext, SecurityEntry, ServiceApi},
 };
 
@@ -27,8 +27,8 @@ pub struct Material<'a> {
     pub anchors: &'a [String],
     /// Opens a sealed AEF_PSK; nothing when it was sealed by another key than the present one.
     pub unseal: &'a dyn Fn(&AefPsk) -> Option<Zeroizing<[u8; 32]>>,
-    /// Whether every access token is bound to the invoker's certificate.
-    pub certificate_bound_tokens: bool,
+    /// What the operator allows.
+    pub policy: &'a Policy,
     /// What is expired now is not handed over.
     pub now: &'a DateTime,
 }
@@ -45,7 +45,7 @@ pub fn security_information<'a>(
     apis: impl Iterator<Item = &'a ServiceApi> + Clone,
     authentication: bool,
     authorization: bool,
-    material: Material<'_>,
+    material: Material<'a>,
 ) -> Result<ServiceSecurity, Refusal> {
     let mut entries = Vec::new();
     for entry in context
@@ -54,8 +54,8 @@ pub fn security_information<'a>(
         .filter(|entry| entry.aef_id == *aef_id)
     {
         let mut names: Vec<String> = Vec::new();
-        let mut wants_certificate = material.certificate_bound_tokens;
-        for grant in granted_by(entry, invoker, apis.clone()) {
+        let mut wants_certificate = material.policy.certificate_bound_tokens;
+        for grant in granted_by(entry, invoker, apis.clone(), material.policy) {
             wants_certificate |= grant.wants_certificate();
             let name = &grant.api.description.api_name;
             if !names.contains(name) {
@@ -80,7 +80,7 @@ pub fn security_information<'a>(
                 scope.to_string()
             };
             let mut rights = json!({ "scope": scope, "gen": context.generation, "apis": names });
-            let outdated: Vec<&str> = outdated(invoker, entry, apis.clone())
+            let outdated: Vec<&str> = outdated(invoker, entry, apis.clone(), material.policy)
                 .map(|api| api.description.api_name.as_str())
                 .collect();
             if !outdated.is_empty() {

@@ -10,7 +10,7 @@ use capif_spec::{
 
 use crate::{
     refusal::TokenRefusal,
-    security_method::granted,
+    security_method::{Policy, granted},
     state::{Digest, Invoker, SecurityContext, ServiceApi},
 };
 
@@ -39,8 +39,6 @@ pub struct TokenTerms {
     pub jti: String,
     /// How long it is good.
     pub lifetime_seconds: i64,
-    /// Whether every token is bound to the invoker's certificate; otherwise those are that an interface wants so (D-29).
-    pub certificate_bound: bool,
 }
 
 /// Decides on a token for the invoker whose certificate the connection carries.
@@ -52,6 +50,7 @@ pub fn grant<'a>(
     invoker: &'a Invoker,
     context: Option<&'a SecurityContext>,
     apis: impl Iterator<Item = &'a ServiceApi> + Clone,
+    policy: &'a Policy,
     terms: TokenTerms,
     now: &DateTime,
 ) -> Result<AccessTokenClaims, TokenRefusal> {
@@ -79,7 +78,7 @@ pub fn grant<'a>(
 
     let mut allowed: BTreeMap<AefId, Vec<String>> = BTreeMap::new();
     let mut binding: Vec<(&AefId, &str)> = Vec::new();
-    for grant in granted(invoker, context, apis) {
+    for grant in granted(invoker, context, apis, policy) {
         if *grant.method == SecurityMethod::Oauth {
             if grant.wants_certificate() {
                 binding.push((&grant.entry.aef_id, &grant.api.description.api_name));
@@ -104,7 +103,8 @@ pub fn grant<'a>(
         None => allowed,
         Some(text) => narrowed(text, &allowed)?,
     };
-    let bound = terms.certificate_bound
+    // Every token, or those that an interface wants so (D-29).
+    let bound = policy.certificate_bound_tokens
         || binding
             .iter()
             .any(|(aef_id, name)| scope.contains(aef_id, name));

@@ -5,7 +5,7 @@
 
 use capif_spec::{
     access_control_policy::ApiInvokerPolicy,
-    common::{AefId, ApiInvokerId, DateTime, ServiceApiId, SubscriptionId, SupportedFeatures},
+    common::{AefId, ApiInvokerId, DateTime, SubscriptionId, SupportedFeatures},
     events::{
         AccessControlPolicyListExt, CapifEvent, CapifEventDetail, CapifEventFilter,
         EventNotification, EventSubscription,
@@ -36,6 +36,8 @@ pub struct Occurrence {
     api: Option<ServiceApi>,
     /// The one AEF that it concerns; whoever subscribed if absent.
     aef: Option<AefId>,
+    /// The APIs that it names, of which each subscriber is told those within its reach; a subscriber with none of them is not told.
+    named: Option<Vec<ServiceApi>>,
     detail: CapifEventDetail,
 }
 
@@ -47,6 +49,7 @@ pub fn of_invoker(event: CapifEvent, id: &ApiInvokerId) -> Occurrence {
         invoker: Some(id.clone()),
         api: None,
         aef: None,
+        named: None,
         detail: CapifEventDetail {
             api_invoker_ids: Some(vec![id.clone()]),
             ..CapifEventDetail::default()
@@ -54,12 +57,22 @@ pub fn of_invoker(event: CapifEvent, id: &ApiInvokerId) -> Occurrence {
     }
 }
 
+/// The event that an invoker negotiated away what it had at an AEF, for this AEF alone.
+#[must_use]
+pub fn of_negotiation(id: &ApiInvokerId, aef: &AefId) -> Occurrence {
+    Occurrence {
+        aef: Some(aef.clone()),
+        ..of_invoker(CapifEvent::ApiInvokerUpdated, id)
+    }
+}
+
 /// The event that an invoker lost authorization: for these APIs, or for all that an AEF or everyone granted it.
 #[must_use]
-pub fn of_revocation(id: &ApiInvokerId, apis: Option<Vec<ServiceApiId>>) -> Occurrence {
-    let mut occurrence = of_invoker(CapifEvent::ApiInvokerAuthorizationRevoked, id);
-    occurrence.detail.api_ids = apis;
-    occurrence
+pub fn of_revocation(id: &ApiInvokerId, apis: Option<Vec<ServiceApi>>) -> Occurrence {
+    Occurrence {
+        named: apis,
+        ..of_invoker(CapifEvent::ApiInvokerAuthorizationRevoked, id)
+    }
 }
 
 /// An event about the access control policies of an API, for one of its AEFs. `changed` is the invoker whose policy it is;
@@ -77,6 +90,7 @@ pub fn of_policies(
         invoker: changed.cloned(),
         api: Some(api.clone()),
         aef: Some(aef.clone()),
+        named: None,
         detail: CapifEventDetail {
             acc_ctrl_pol_list: Some(AccessControlPolicyListExt {
                 api_id: api.id.clone(),
@@ -102,6 +116,7 @@ pub fn of_api(event: CapifEvent, api: &ServiceApi) -> Occurrence {
         invoker: None,
         api: Some(api.clone()),
         aef: None,
+        named: None,
         detail,
     }
 }
@@ -119,7 +134,7 @@ pub fn raise<'a>(
             notification: EventNotification {
                 subscription_id: subscription.id.clone(),
                 events: occurrence.event.clone(),
-                event_detail: enhanced(subscription).then(|| occurrence.detail.clone()),
+                event_detail: enhanced(subscription).then(|| detail_for(subscription, &occurrence)),
                 extra: Default::default(),
             },
             raised: now.clone(),
@@ -129,6 +144,16 @@ pub fn raise<'a>(
             &notification,
         );
     }
+}
+
+/// What a subscriber is told of an event beyond that it happened.
+fn detail_for(subscription: &Subscription, occurrence: &Occurrence) -> CapifEventDetail {
+    let mut detail = occurrence.detail.clone();
+    if let Some(named) = &occurrence.named {
+        let within = named.iter().filter(|api| subscription.reach.includes(api));
+        detail.api_ids = Some(within.map(|api| api.id.clone()).collect());
+    }
+    detail
 }
 
 /// Whether a subscription asks for an event about an invoker.
@@ -162,6 +187,10 @@ fn asks_for(subscription: &Subscription, occurrence: &Occurrence) -> bool {
     }
     let out_of_reach = |api: &ServiceApi| !subscription.reach.includes(api);
     if occurrence.api.as_ref().is_some_and(out_of_reach) {
+        return false;
+    }
+    let named = occurrence.named.as_ref();
+    if named.is_some_and(|named| named.iter().all(out_of_reach)) {
         return false;
     }
     let wanted = &subscription.subscription;

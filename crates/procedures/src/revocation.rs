@@ -86,12 +86,21 @@ pub fn revoke<'a>(
 ) -> Result<Changes, Refusal> {
     let mut context = held.record.clone();
     let here = |entry: &SecurityEntry| entry.aef_id == *aef_id;
-    let losses = take(&mut context, invoker, order.apis, here, apis).ok_or(Refusal::NotFound {
-        what: "security context",
-    })?;
+    let losses =
+        take(&mut context, invoker, order.apis, here, apis.clone()).ok_or(Refusal::NotFound {
+            what: "security context",
+        })?;
     let mut changes = Changes::new();
     changes.require::<Invoker>(invoker.id.as_str(), Expect::Present);
-    write(&mut changes, held, context, &losses, order, subscriptions);
+    write(
+        &mut changes,
+        held,
+        context,
+        &losses,
+        order,
+        apis,
+        subscriptions,
+    );
     Ok(changes)
 }
 
@@ -126,7 +135,15 @@ pub fn revoke_and_bar<'a>(
                 tell(&mut changes, aef_id, &barred.id, lost, order, apis.clone());
             }
             told = losses.0.iter().map(|(aef_id, _)| aef_id.clone()).collect();
-            write(&mut changes, held, context, &losses, order, subscriptions);
+            write(
+                &mut changes,
+                held,
+                context,
+                &losses,
+                order,
+                apis,
+                subscriptions,
+            );
         }
     }
     (changes, told)
@@ -231,17 +248,17 @@ fn write<'a>(
     mut context: SecurityContext,
     losses: &Losses,
     order: &Order<'_>,
+    apis: impl Iterator<Item = &'a ServiceApi>,
     subscriptions: impl Iterator<Item = &'a Subscription>,
 ) {
     // The context stays even without entries: its number must outlive the tokens issued before.
     context.generation = context.generation.saturating_add(1);
     changes.put(&context, Expect::At(held.revision));
     let lost = losses.apis();
-    let named = order
-        .apis
-        .is_some()
-        .then(|| lost.clone())
-        .filter(|lost| !lost.is_empty());
+    let named = (order.apis.is_some() && !lost.is_empty()).then(|| {
+        let lost = apis.filter(|api| lost.contains(&api.id));
+        lost.cloned().collect()
+    });
     let occurrence = events::of_revocation(&context.invoker_id, named);
     events::raise(changes, occurrence, subscriptions, order.now);
     if order.callback && !lost.is_empty() {

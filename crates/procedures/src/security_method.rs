@@ -7,6 +7,7 @@
 //! Method 1 needs keys besides, which [`keys`] makes from the session that carries the negotiation. An entry about an AEF with
 //! several interfaces is then answered by one entry per interface, each with its key (D-06).
 
+mod deprived;
 mod grants;
 mod keys;
 mod offers;
@@ -23,6 +24,7 @@ use capif_spec::{
 use serde_json::json;
 
 pub use self::{
+    deprived::tell_deprived,
     grants::{Grant, exposed, granted, granted_by, outdated},
     keys::PskSession,
     offers::methods_of,
@@ -46,6 +48,9 @@ const SECURITY_INFO_PER_API: u32 = 3;
 
 /// How many entries one request may hold, and one context.
 pub const ENTRIES_MAX: usize = 256;
+
+/// How long the text of one entry may be, in octets, without what the CCF adds: one of the request can become many of the context.
+pub const ENTRY_BYTES_MAX: usize = 16 * 1024;
 
 /// Negotiates a context anew. `apis` are all published ones; `session` is the one that carries the request, without which
 /// Method 1 is left out (D-04).
@@ -195,8 +200,18 @@ impl<'a> Negotiation<'a> {
         }
         let wanted = SecurityInformation {
             api_id: wanted.api_id.clone().filter(|_| self.per_api),
+            sel_security_method: None,
+            authentication_info: None,
+            authorization_info: None,
+            grant_type: None,
             ..wanted.clone()
         };
+        if serde_json::to_vec(&wanted).map_or(usize::MAX, |text| text.len()) > ENTRY_BYTES_MAX {
+            return Err(Refusal::incorrect(
+                pointer(""),
+                format!("an entry is larger than {ENTRY_BYTES_MAX} bytes"),
+            ));
+        }
         let (aef_id, concerned) = self.concerned(&wanted, pointer(""))?;
         for method in self.candidates(&wanted, terms, &concerned) {
             if method != SecurityMethod::Psk {
@@ -232,8 +247,16 @@ impl<'a> Negotiation<'a> {
                 aef_id.is_none_or(|id| *id == offer.profile.aef_id) && is_about(wanted, offer)
             })
             .collect();
-        match concerned.last() {
-            Some((_, offer)) => Ok((offer.profile.aef_id.clone(), concerned)),
+        let aef_id = concerned.first().map(|(_, offer)| &offer.profile.aef_id);
+        let another = |(_, offer): &(_, Offer<'_>)| Some(&offer.profile.aef_id) != aef_id;
+        if concerned.iter().any(another) {
+            return Err(Refusal::incorrect(
+                format!("{pointer}/interfaceDetails"),
+                "several AEFs publish this interface: name the one that is meant by its `aefId`",
+            ));
+        }
+        match aef_id {
+            Some(aef_id) => Ok((aef_id.clone(), concerned)),
             None => Err(Refusal::AefOutOfReach {
                 aef_id: wanted
                     .aef_id
@@ -328,8 +351,6 @@ fn entry(
         information: SecurityInformation {
             sel_security_method: method,
             authentication_info: text,
-            authorization_info: None,
-            grant_type: None,
             ..wanted.clone()
         },
         revoked: Default::default(),

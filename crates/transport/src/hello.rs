@@ -27,7 +27,7 @@ pub(crate) struct ClientHello {
     pub(crate) extended_master_secret: bool,
     /// A suite of TLS 1.2 whose key exchange uses a key that both ends hold.
     pub(crate) psk_suite: bool,
-    /// The first identity of TLS 1.3's pre_shared_key; empty if that cannot be read.
+    /// The first identity of TLS 1.3's pre_shared_key, unless it is another server's ticket; empty if that cannot be read.
     pub(crate) pre_shared_key: Option<Vec<u8>>,
 }
 
@@ -39,7 +39,8 @@ impl ClientHello {
 
     /// Whether the client holds a key and wants to use it.
     ///
-    /// The listener gives no tickets away, so whatever is offered in pre_shared_key comes from elsewhere.
+    /// The listener gives no tickets away. A client that offers one from elsewhere, since many keep them by the name of the host
+    /// alone, means to resume a session there, and is served by certificate (RFC 8446 section 4.2.11).
     pub(crate) fn offers_psk(&self) -> bool {
         self.psk_suite || self.pre_shared_key.is_some()
     }
@@ -65,7 +66,11 @@ impl ClientHello {
             match kind {
                 EXTENDED_MASTER_SECRET => hello.extended_master_secret = true,
                 PRE_SHARED_KEY => {
-                    hello.pre_shared_key = Some(first_identity(content).unwrap_or_default());
+                    hello.pre_shared_key = match first_identity(content) {
+                        Some(first) if first.is_ticket() => None,
+                        Some(first) => Some(first.name.to_vec()),
+                        None => Some(Vec::new()),
+                    };
                 }
                 SUPPORTED_VERSIONS => {
                     let mut versions = content.vec8()?;
@@ -80,12 +85,25 @@ impl ClientHello {
     }
 }
 
+/// An identity with the age of a ticket.
+struct Identity<'a> {
+    name: &'a [u8],
+    age: &'a [u8],
+}
+
+impl Identity<'_> {
+    /// Tickets are no text, and their age is masked by a random number; that of a key is zero (RFC 8446 section 4.2.11.1).
+    fn is_ticket(&self) -> bool {
+        self.age.iter().any(|octet| *octet != 0) && str::from_utf8(self.name).is_err()
+    }
+}
+
 /// RFC 8446 section 4.2.11: a list of identities, each with the age of a ticket.
-fn first_identity(mut content: Cursor<'_>) -> Option<Vec<u8>> {
+fn first_identity(mut content: Cursor<'_>) -> Option<Identity<'_>> {
     let mut identities = content.vec16()?;
-    let identity = identities.vec16()?;
-    let _age = identities.take(4)?;
-    Some(identity.0.to_vec())
+    let name = identities.vec16()?.0;
+    let age = identities.take(4)?;
+    Some(Identity { name, age })
 }
 
 /// The session id in a server's hello.
@@ -184,9 +202,13 @@ mod tests {
     }
 
     fn identities(names: &[&[u8]]) -> Vec<u8> {
+        identities_of_age(names, [0; 4])
+    }
+
+    fn identities_of_age(names: &[&[u8]], age: [u8; 4]) -> Vec<u8> {
         let list: Vec<_> = names
             .iter()
-            .flat_map(|name| [vec16(name), vec![0; 4]].concat())
+            .flat_map(|name| [vec16(name), age.to_vec()].concat())
             .collect();
         [vec16(&list), vec16(&vec8(&[0; 32]))].concat()
     }
@@ -235,6 +257,35 @@ mod tests {
                 ClientHello {
                     tls13: true,
                     pre_shared_key: Some(b"one".to_vec()),
+                    ..ClientHello::default()
+                },
+            ),
+            // Some give the age of a key, which says nothing.
+            (
+                client_hello(
+                    &[0x13, 1],
+                    &[
+                        versions.clone(),
+                        extension(41, &identities_of_age(&[b"one"], [1, 2, 3, 4])),
+                    ],
+                ),
+                ClientHello {
+                    tls13: true,
+                    pre_shared_key: Some(b"one".to_vec()),
+                    ..ClientHello::default()
+                },
+            ),
+            // A ticket of another server.
+            (
+                client_hello(
+                    &[0x13, 1],
+                    &[
+                        versions.clone(),
+                        extension(41, &identities_of_age(&[&[0xfe; 200]], [0, 0, 0, 1])),
+                    ],
+                ),
+                ClientHello {
+                    tls13: true,
                     ..ClientHello::default()
                 },
             ),

@@ -106,7 +106,7 @@ pub trait PskKeys: Send + Sync + 'static {
 /// That a listener accepts keys too, beside certificates.
 ///
 /// Which of them a client means shows in its hello: it offers pre_shared_key or, for TLS 1.2, a suite with PSK in its name.
-/// A listener gives no tickets away, so one that a client has from elsewhere counts as a key that nobody knows. Of several
+/// A listener gives no tickets away; a client that offers one from elsewhere is served by certificate. Of several
 /// identities the first counts. Identities are UTF-8 of 1 to 256 octets; in all that is told, a key that is unknown is like
 /// one that is wrong.
 #[derive(Clone)]

@@ -156,6 +156,29 @@ async fn a_replaced_key_works_for_the_overlap() {
     assert_eq!(site.line(&amy, &new).status().await, 200);
 }
 
+/// R-6.5.2.1-06: the key of a negotiation works at once, also when the gateway has just been told that there is none: by an attempt
+/// with a key that was taken away, or by somebody who only knew the invoker's id.
+#[tokio::test]
+async fn a_new_key_works_although_there_was_none_just_now() {
+    for published in [PskTls::Tls13, PskTls::Tls12] {
+        let world = World::start().await;
+        let site = Site::of(world, &ALL, |config| config.psk_tls = Some(published)).await;
+        let amy = site.world.raw_invoker(&[]).await;
+        let bob = site.world.raw_invoker(&[]).await;
+        let mut guess = key(site.negotiate(&bob, &PSK).await);
+        guess.identity = guess.identity.replace(&bob.id, &amy.id);
+        refusal(site.gateway.address(), guess).await;
+        let first = site.negotiate(&amy, &PSK).await;
+        assert_eq!(site.line(&amy, &first).status().await, 200);
+
+        take_away(&site, &amy, "aef").await;
+        site.settled().await;
+        assert!(site.line(&amy, &first).call().await.is_none());
+        let second = site.negotiate(&amy, &PSK).await;
+        assert_eq!(site.line(&amy, &second).status().await, 200);
+    }
+}
+
 /// R-6.5.2.1-06, R-6.8-11 and R-6.8-12: with the authorization the key goes, and the connection that it opened, whoever takes it
 /// away.
 #[tokio::test]

@@ -5,6 +5,7 @@ use capif_transport::empty;
 use http::{Request, StatusCode};
 
 use super::{INVALID_TOKEN, PATH, Site, assert_refused, supported_methods};
+use crate::support::eventually;
 
 /// From then on the gateway has asked anew, whatever it had heard before.
 const ASKED_AGAIN: time::Duration = time::Duration::seconds(31);
@@ -107,6 +108,24 @@ async fn a_newer_token_ends_the_older_ones() {
         &site.by_token(&old).await,
         StatusCode::UNAUTHORIZED,
         INVALID_TOKEN,
+    );
+}
+
+/// R-6.3-13: the gateway hears of it. Its clock stands still, so nothing that it remembers grows old.
+#[tokio::test]
+async fn what_was_negotiated_away_ends_at_once() {
+    let site = Site::start().await;
+    let amy = site.invoker("amy", SecurityMethod::Oauth).await;
+    let token = site.token(&amy).await;
+    assert_eq!(site.by_token(&token).await.status, 200);
+    site.select(&amy, SecurityMethod::Pki).await;
+    eventually("the refusal of the old method", || async {
+        site.by_token(&token).await.status == StatusCode::UNAUTHORIZED
+    })
+    .await;
+    assert_eq!(
+        site.by_token(&token).await.cause(),
+        "SECURITY_METHOD_MISMATCH"
     );
 }
 

@@ -100,9 +100,11 @@ impl Site {
     async fn python(&self, python: &PathBuf, with: &PskCredential) -> Seen {
         let mut command = Command::new(python);
         let (host, port) = self.gateway.address().rsplit_once(':').unwrap();
-        command
-            .args(["-c", PYTHON_CLIENT, host, port])
-            .args([&with.identity, &hex(&with.key), &with.version.to_string()]);
+        command.args(["-c", PYTHON_CLIENT, host, port]).args([
+            &with.identity,
+            &hex(&with.key),
+            &with.version.to_string(),
+        ]);
         run(command, request()).await
     }
 }
@@ -160,10 +162,17 @@ async fn openssl_calls_in_tls_1_2_with_forward_secrecy_alone() {
         let more = ["-cipher", suite];
         let seen = site.openssl(&openssl, &site.credential, &more).await;
         assert!(seen.stdout.contains("HTTP/1.1 200 OK"), "{suite}: {seen:?}");
-        assert!(seen.stdout.contains("Extended master secret: yes"), "{seen:?}");
+        assert!(
+            seen.stdout.contains("Extended master secret: yes"),
+            "{seen:?}"
+        );
 
         let wrong = alert(&site.openssl(&openssl, &site.another_key(), &more).await);
-        let unknown = alert(&site.openssl(&openssl, &site.another_identity(), &more).await);
+        let unknown = alert(
+            &site
+                .openssl(&openssl, &site.another_identity(), &more)
+                .await,
+        );
         assert_eq!(wrong, unknown);
     }
     let more = ["-cipher", "PSK-AES128-GCM-SHA256"];

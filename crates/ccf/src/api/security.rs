@@ -62,7 +62,7 @@ async fn negotiate(call: &Call, must_exist: bool) -> Result<ServiceSecurity, Api
                     what: "security context",
                 });
             }
-            security_method::negotiate(
+            let (mut changes, answer) = security_method::negotiate(
                 request.clone(),
                 &invoker.record,
                 held.map(AsRef::as_ref),
@@ -70,7 +70,18 @@ async fn negotiate(call: &Call, must_exist: bool) -> Result<ServiceSecurity, Api
                 &call.core.policy,
                 session.as_ref().map(|session| session as &dyn PskSession),
                 &call.now,
-            )
+            )?;
+            if let Some(held) = held {
+                let subscriptions = records.subscriptions();
+                security_method::tell_deprived(
+                    &mut changes,
+                    &held.record,
+                    &answer,
+                    subscriptions,
+                    &call.now,
+                );
+            }
+            Ok((changes, answer))
         })
         .await
 }
@@ -146,7 +157,7 @@ pub(crate) fn get(call: Call) -> Answer {
                 }
                 opened
             },
-            certificate_bound_tokens: call.core.policy.certificate_bound_tokens,
+            policy: &call.core.policy,
             now: &call.now,
         };
         let records = call.core.view.read();
@@ -267,7 +278,6 @@ pub(crate) fn token(call: Call) -> Answer {
         let terms = TokenTerms {
             jti: random::id("")?,
             lifetime_seconds: i64::from(core.config.security.token_seconds),
-            certificate_bound: core.policy.certificate_bound_tokens,
         };
         let claims = {
             let records = core.view.read();
@@ -276,6 +286,7 @@ pub(crate) fn token(call: Call) -> Answer {
                 &invoker.record,
                 records.context(id).map(|held| &held.record),
                 records.apis(),
+                &core.policy,
                 terms,
                 &call.now,
             )

@@ -31,10 +31,18 @@ impl CallbacksSection {
         let Ok(uri) = destination.parse::<Uri>() else {
             return false;
         };
+        // Host and port and nothing else: no user before them, and no port that others read in another way.
         let plain = uri
             .authority()
-            .is_some_and(|authority| !authority.as_str().contains('@'));
-        let Some(host) = uri.host().and_then(|host| host.parse::<Host>().ok()) else {
+            .and_then(|authority| authority.as_str().strip_prefix(authority.host()))
+            .is_some_and(|rest| match rest.strip_prefix(':') {
+                None => rest.is_empty(),
+                Some(port) => port.parse::<u16>().is_ok(),
+            });
+        // Whatever stands for many hosts is none to go to.
+        let single = |host: &Host| !matches!(host, Host::Below(_));
+        let host = uri.host().and_then(|host| host.parse::<Host>().ok());
+        let Some(host) = host.filter(single) else {
             return false;
         };
         let port = uri.port_u16().unwrap_or(443);
@@ -240,6 +248,9 @@ mod tests {
             "https://[fe80::1%25eth0]/",
             "https://a.example.org:8443.evil.example/",
             "https://a.example.org:08443x/",
+            "https://*.example.org:8443/",
+            "https://hooks.example.com:99999/",
+            "https://hooks.example.com:/",
         ] {
             assert!(!section.allows(destination), "{destination}");
         }

@@ -15,6 +15,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header, request,
 };
 use http_body_util::BodyExt;
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::{
@@ -87,9 +88,8 @@ impl Invoker {
                     refusal,
                 } => {
                     // One that a later negotiation ended is no fault of the one that was fetched since.
-                    if !body.is_kept()
-                        || token_renewed.replace(way.negotiation) == Some(way.negotiation)
-                    {
+                    let again = token_renewed.replace(way.negotiation) == Some(way.negotiation);
+                    if again || !body.is_kept() || patience.bear(Instant::now()).is_none() {
                         return Ok(refusal);
                     }
                     self.tokens.refused(&scope, &token).await;

@@ -161,7 +161,7 @@ pub(super) struct Patience {
 
 impl Patience {
     /// Counts one more refusal; `None` when there were enough, else until when to go on.
-    fn bear(&mut self, now: Instant) -> Option<Instant> {
+    pub(super) fn bear(&mut self, now: Instant) -> Option<Instant> {
         let until = *self.until.get_or_insert(now + PATIENCE);
         self.repeats = self.repeats.saturating_add(1);
         (now < until && self.repeats <= REPEATS_MAX).then_some(until)

@@ -25,6 +25,7 @@ fn told(
     (authentication, authorization): (bool, bool),
 ) -> Result<ServiceSecurity, Refusal> {
     let anchors = ["the trust anchor".to_owned()];
+    let policy = policy(&[Psk, Pki, Oauth]);
     security_information(
         &AefId::from(aef),
         &invoker("INV"),
@@ -36,7 +37,7 @@ fn told(
             jwks_uri: "https://ccf.example/.well-known/jwks.json",
             anchors: &anchors,
             unseal: &unsealed,
-            certificate_bound_tokens: false,
+            policy: &policy,
             now: &now(),
         },
     )

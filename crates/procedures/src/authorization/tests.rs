@@ -39,14 +39,21 @@ fn granted_to(
     context: Option<&SecurityContext>,
     request: &TokenRequest<'_>,
 ) -> Result<AccessTokenClaims, TokenRefusal> {
-    grant(request, invoker, context, apis().iter(), terms(600), &now())
+    grant(
+        request,
+        invoker,
+        context,
+        apis().iter(),
+        &policy(&[Psk, Pki, Oauth]),
+        terms(600),
+        &now(),
+    )
 }
 
 fn terms(lifetime_seconds: i64) -> TokenTerms {
     TokenTerms {
         jti: "token".to_owned(),
         lifetime_seconds,
-        certificate_bound: false,
     }
 }
 
@@ -80,6 +87,7 @@ fn claims_of_a_token() {
         &invoker("INV"),
         Some(&context),
         apis().iter(),
+        &policy(&[Oauth]),
         terms(i64::MAX),
         &now(),
     );
@@ -430,6 +438,7 @@ fn a_token_is_for_what_goes_by_method_3_now() {
             &invoker,
             Some(&context),
             apis.iter(),
+            &policy(&[Oauth]),
             terms(600),
             &now(),
         );

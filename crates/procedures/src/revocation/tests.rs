@@ -178,7 +178,7 @@ fn a_part_of_the_whole_is_granted_no_more() {
     let published = apis();
     let inv = invoker("INV");
     let names = |context: &SecurityContext| -> Vec<String> {
-        granted(&inv, context, published.iter())
+        granted(&inv, context, published.iter(), &policy(&[Psk, Pki, Oauth]))
             .map(|grant| format!("{}:{}", grant.entry.aef_id, grant.api.id))
             .collect()
     };
@@ -275,6 +275,43 @@ fn subscribers_are_told() {
             [told("INV", detail), told("AEF2", Value::Null)]
         );
     }
+}
+
+/// P-22: of the APIs that were revoked each subscriber is told those within its reach, and one with none of them is not told.
+#[test]
+fn other_domains_hear_nothing_of_single_apis() {
+    let event = "API_INVOKER_AUTHORIZATION_REVOKED";
+    let within = |subscriber: &str, domain: &str| Subscription {
+        reach: domain_only(domain),
+        ..subscription(subscriber, Role::Aef, &[event])
+    };
+    let listeners = [
+        within("AEF1", "DOM"),
+        within("AEF2", "DOM2"),
+        within("AEF3", "DOM3"),
+    ];
+    let apis = [
+        api("A1", "weather", &[profile("AEF1", &[Oauth])]),
+        elsewhere(
+            api("A2", "maps", &[profile("AEF2", &[Oauth])]),
+            "APF2",
+            "DOM2",
+        ),
+    ];
+    let entries = vec![entry_at("AEF1", Some(Oauth)), entry_at("AEF2", Some(Oauth))];
+    let (now, inv, held) = (
+        now(),
+        versioned(invoker("INV")),
+        versioned(context("INV", entries)),
+    );
+    let told = |who: &str, api: &str| {
+        let detail = json!({ "apiInvokerIds": ["INV"], "apiIds": [api] });
+        (who.to_owned(), event.to_owned(), detail)
+    };
+    let listed = ids(&["A1", "A2"]);
+    let order = order(Some(&listed), &now);
+    let (changes, _) = revoke_and_bar(&order, &inv, Some(&held), apis.iter(), listeners.iter());
+    assert_eq!(notified(&changes), [told("AEF1", "A1"), told("AEF2", "A2")]);
 }
 
 /// R-REV-04: where the operator lets callbacks go, the invoker is told at the destination of its context, with the APIs that it
@@ -383,7 +420,10 @@ fn tokens_stay_dead_after_a_new_negotiation() {
         world.commit(changes.unwrap()).unwrap();
         let left = world.held::<SecurityContext>("INV").unwrap().record;
         assert_eq!(left.entries, []);
-        assert_eq!(granted(&inv, &left, apis.iter()).count(), 0);
+        assert_eq!(
+            granted(&inv, &left, apis.iter(), &policy(&[Psk, Pki, Oauth])).count(),
+            0
+        );
     }
     assert_eq!(generations, [1, 2, 3]);
 }

@@ -1,21 +1,29 @@
 //! What a security context is worth as things stand: which APIs, where, by which method.
 
-use super::offers::{Offer, is_about, offers};
-use crate::state::{Invoker, SecurityContext, SecurityEntry, ServiceApi};
 use capif_spec::publish_service::SecurityMethod;
+
+use super::{
+    offers::{Offer, is_about, offers},
+    policy::Policy,
+};
+use crate::{
+    aefpsk,
+    state::{Invoker, SecurityContext, SecurityEntry, ServiceApi},
+};
 
 /// Which of an invoker's APIs at which AEF go by which method, as things stand now: derived at each use, so that a
 /// withdrawn API is out of every later token and answer (P-26), and so is one whose AEF no longer takes the method, or never
-/// did because it was published after the negotiation (TS 33.122 clause 6.7).
+/// did because it was published after the negotiation (TS 33.122 clause 6.7), or one whose method the operator does not allow.
 pub fn granted<'a>(
     invoker: &'a Invoker,
     context: &'a SecurityContext,
     apis: impl Iterator<Item = &'a ServiceApi> + Clone,
+    policy: &'a Policy,
 ) -> impl Iterator<Item = Grant<'a>> {
     context
         .entries
         .iter()
-        .flat_map(move |entry| granted_by(entry, invoker, apis.clone()))
+        .flat_map(move |entry| granted_by(entry, invoker, apis.clone(), policy))
 }
 
 /// The part of [`granted`] that one entry brings.
@@ -23,10 +31,11 @@ pub fn granted_by<'a>(
     entry: &'a SecurityEntry,
     invoker: &'a Invoker,
     apis: impl Iterator<Item = &'a ServiceApi>,
+    policy: &'a Policy,
 ) -> impl Iterator<Item = Grant<'a>> {
     apis.filter_map(move |api| {
         let method = entry.information.sel_security_method.as_ref()?;
-        (concerns(entry, invoker, api) && takes(api, entry, method)).then_some(Grant {
+        (concerns(entry, invoker, api) && takes(api, entry, method, policy)).then_some(Grant {
             entry,
             api,
             method,
@@ -35,17 +44,19 @@ pub fn granted_by<'a>(
 }
 
 /// The APIs that an entry is about but whose method has changed since: the invoker has to ask which counts now (TS 33.122
-/// clause 6.7).
+/// clause 6.7). Where the operator allows none at all, there is nothing to ask for.
 pub fn outdated<'a>(
     invoker: &'a Invoker,
     entry: &'a SecurityEntry,
     apis: impl Iterator<Item = &'a ServiceApi>,
+    policy: &'a Policy,
 ) -> impl Iterator<Item = &'a ServiceApi> {
     apis.filter(move |api| {
         let method = entry.information.sel_security_method.as_ref();
         concerns(entry, invoker, api)
             && exposures(api, entry).next().is_some()
-            && method.is_some_and(|method| !takes(api, entry, method))
+            && !policy.closes(&api.description.api_name)
+            && method.is_some_and(|method| !takes(api, entry, method, policy))
     })
 }
 
@@ -85,10 +96,30 @@ fn concerns(entry: &SecurityEntry, invoker: &Invoker, api: &ServiceApi) -> bool 
         && !invoker.bars.hold(&api.id)
 }
 
-/// Whether an API is exposed where an entry says, and takes a method everywhere there.
-fn takes(api: &ServiceApi, entry: &SecurityEntry, method: &SecurityMethod) -> bool {
-    let mut offers = exposures(api, entry).peekable();
-    offers.peek().is_some() && offers.all(|offer| offer.methods().contains(method))
+/// Whether an API is exposed where an entry says, and takes a method everywhere there, as the operator allows. By Method 1, where
+/// it says is where its key is for: an interface that moved or came later needs another one (P-27).
+fn takes(
+    api: &ServiceApi,
+    entry: &SecurityEntry,
+    method: &SecurityMethod,
+    policy: &Policy,
+) -> bool {
+    let mut offers = exposures(api, entry)
+        .filter(|offer| has_key(entry, offer))
+        .peekable();
+    policy.allows(&api.description.api_name, method)
+        && offers.peek().is_some()
+        && offers.all(|offer| offer.methods().contains(method))
+}
+
+/// Whether the key of an entry, if it has one, is for an interface and the version of TLS there.
+fn has_key(entry: &SecurityEntry, offer: &Offer<'_>) -> bool {
+    entry.psk.as_ref().is_none_or(|keys| {
+        let interface = aefpsk::interface_information(&offer.address());
+        let terms = offer.terms();
+        interface.as_ref() == Some(&keys.current.interface)
+            && terms.is_some_and(|terms| terms.psk_tls == keys.current.tls)
+    })
 }
 
 /// The interfaces of an API that an entry is about.

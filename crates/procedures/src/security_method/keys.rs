@@ -15,7 +15,10 @@ use capif_spec::{
 };
 use time::OffsetDateTime;
 
-use super::offers::{Offer, offers};
+use super::{
+    ENTRIES_MAX,
+    offers::{Offer, offers},
+};
 use crate::{
     aefpsk::{self, Profile},
     state::{AefPsk, AefPsks, Invoker, SealedKey, SecurityContext, ServiceApi},
@@ -39,8 +42,8 @@ pub(super) struct Place {
     tls: PskTls,
 }
 
-/// The interfaces in question, each once. Nothing when one of them has no key: without a usable address, claimed by another
-/// AEF too, or published with two versions of TLS.
+/// The interfaces in question, each once in each way that it is written. Nothing when one of them has no key: without a usable
+/// address, claimed by another AEF too, or published with two versions of TLS.
 pub(super) fn places<'a>(
     concerned: impl Iterator<Item = Offer<'a>>,
     claims: &Claims,
@@ -52,16 +55,31 @@ pub(super) fn places<'a>(
         if claims.of(&information) != Some(&offer.profile.aef_id) {
             return None;
         }
+        if places.len() > ENTRIES_MAX {
+            // One too many for a context already: that is what the negotiation says then.
+            break;
+        }
         let tls = offer.terms()?.psk_tls;
-        match places.iter().find(|place| place.information == information) {
-            Some(known) if known.tls != tls => return None,
-            Some(_) => {}
-            None => places.push(Place {
+        let mut here = places
+            .iter()
+            .filter(|place| place.information == information);
+        if here.clone().any(|known| known.tls != tls) {
+            return None;
+        }
+        if !here.any(|known| known.address == address) {
+            places.push(Place {
                 information,
                 address,
                 tls,
-            }),
+            });
         }
+    }
+    // In other words it is the same place all the same; an entry about the AEF does not depend on them.
+    if places
+        .iter()
+        .all(|place| places.first().map(|first| &first.information) == Some(&place.information))
+    {
+        places.truncate(1);
     }
     Some(places)
 }

@@ -21,10 +21,14 @@ impl Policy {
         self.by_api.get(name).unwrap_or(&self.methods)
     }
 
-    /// Whether a method may be used for an API, and whether any may.
-    pub(super) fn allows(&self, name: &str, method: &SecurityMethod) -> (bool, bool) {
-        let methods = self.of_api(name);
-        (methods.contains(method), !methods.is_empty())
+    /// Whether a method may be used for an API.
+    pub(super) fn allows(&self, name: &str, method: &SecurityMethod) -> bool {
+        self.of_api(name).contains(method)
+    }
+
+    /// Whether no method at all may be used for an API.
+    pub(super) fn closes(&self, name: &str) -> bool {
+        self.of_api(name).is_empty()
     }
 
     /// The methods that are allowed for every one of some APIs. Where their lists differ in order, the general one counts.

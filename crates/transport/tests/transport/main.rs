@@ -19,6 +19,8 @@ mod limits;
 #[cfg(test)]
 mod psk;
 #[cfg(test)]
+mod psk_neighbours;
+#[cfg(test)]
 mod psk_wire;
 #[cfg(test)]
 mod session;

@@ -279,6 +279,13 @@ impl Raw<'_> {
     where
         I: AsyncRead + AsyncWrite + Unpin,
     {
+        let name = ServerName::try_from("localhost").unwrap();
+        TlsConnector::from(Arc::new(self.config()))
+            .connect(name, stream)
+            .await
+    }
+
+    pub(crate) fn config(self) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         let root = self.site.authority.root.der().clone();
         roots.add(root).unwrap();
@@ -302,10 +309,7 @@ impl Raw<'_> {
         if let Some(store) = self.store {
             config.resumption = rustls::client::Resumption::store(store);
         }
-        let name = ServerName::try_from("localhost").unwrap();
-        TlsConnector::from(Arc::new(config))
-            .connect(name, stream)
-            .await
+        config
     }
 
     pub(crate) async fn http1(mut self) -> http1::SendRequest<Body> {

@@ -165,6 +165,17 @@ fn a_clock_that_is_set_back_forgets_nothing() {
     window.take(1, at(40_000));
     assert_eq!(window.room(5, at(40_500)), 0);
     assert_eq!(window.room(5, at(41_000)), 5);
+    // Nor when nothing could be let through at the time, nor after a start by a clock that was ahead.
+    for mut full in [Window::unknown(at(100_000)), {
+        let mut window = Window::default();
+        window.take(5, at(100_000));
+        window
+    }] {
+        assert_eq!(full.room(5, at(40_000)), 0);
+        full.take(0, at(40_000));
+        assert_eq!(full.room(5, at(40_999)), 0);
+        assert_eq!(full.room(5, at(41_000)), 5);
+    }
 }
 
 /// What went through before is not known, and counts as everything for a second.

@@ -66,7 +66,7 @@ fn told_then(
             jwks_uri: "",
             anchors: &[],
             unseal,
-            certificate_bound_tokens: false,
+            policy: &policy(&[Psk, Pki, Oauth]),
             now,
         },
     );
@@ -194,7 +194,10 @@ fn the_aef_is_told_of_mutual_tls() {
                 jwks_uri: "",
                 anchors: &[],
                 unseal: &unsealed,
-                certificate_bound_tokens: bound,
+                policy: &Policy {
+                    certificate_bound_tokens: bound,
+                    ..policy(&[Psk, Pki, Oauth])
+                },
                 now: &now(),
             },
         );

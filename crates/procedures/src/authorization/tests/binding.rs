@@ -16,12 +16,21 @@ fn published() -> Vec<ServiceApi> {
 
 fn confirmed(scope: Option<&str>, certificate_bound: bool) -> Option<String> {
     let request = TokenRequest { scope, ..request() };
-    let terms = TokenTerms {
-        certificate_bound,
-        ..terms(600)
+    let policy = Policy {
+        certificate_bound_tokens: certificate_bound,
+        ..policy(&[Oauth])
     };
     let (inv, apis, context) = (invoker("INV"), published(), both());
-    let claims = grant(&request, &inv, Some(&context), apis.iter(), terms, &now()).unwrap();
+    let claims = grant(
+        &request,
+        &inv,
+        Some(&context),
+        apis.iter(),
+        &policy,
+        terms(600),
+        &now(),
+    )
+    .unwrap();
     claims.cnf.map(|confirmation| confirmation.x5t_s256)
 }
 

@@ -109,7 +109,8 @@ fn who_is_shut_out_negotiates_nothing() {
         );
         let (changes, answer) = negotiated.unwrap();
         let context: SecurityContext = written(&changes).remove(0).1;
-        let granted: Vec<&str> = granted(inv, &context, apis.iter())
+        let policy = policy(&[Psk, Pki, Oauth]);
+        let granted: Vec<&str> = granted(inv, &context, apis.iter(), &policy)
             .map(|grant| grant.api.id.as_str())
             .collect();
         answer

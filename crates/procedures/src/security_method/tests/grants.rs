@@ -4,7 +4,7 @@ use super::*;
 
 /// What is granted: the API, the AEF of the entry, and the method, as `A1 at AEF by OAUTH`.
 fn grants(invoker: &Invoker, context: &SecurityContext, apis: &[ServiceApi]) -> Vec<String> {
-    granted(invoker, context, apis.iter())
+    granted(invoker, context, apis.iter(), &policy(&[Psk, Pki, Oauth]))
         .map(|grant| {
             let (id, aef) = (&grant.api.id, &grant.entry.aef_id);
             format!("{id} at {aef} by {}", grant.method)
@@ -175,4 +175,29 @@ fn an_entry_about_an_interface_grants_what_is_there() {
         let (context, _) = negotiated(wanted, None, &apis).unwrap();
         assert_eq!(grants(&invoker("INV"), &context, &apis), expected, "{host}");
     }
+}
+
+/// TS 33.122 clause 6.3: what the operator does not allow for an API is not granted either, though the API was published, or the
+/// list changed, after the negotiation. Where it allows another method, the invoker has to ask; where it allows none, it need not.
+#[test]
+fn the_operator_is_asked_at_each_use() {
+    let apis = [
+        api("A1", "weather", &[profile("AEF", &[Pki, Oauth])]),
+        api("A2", "traffic", &[profile("AEF", &[Pki, Oauth])]),
+        api("A3", "secret", &[profile("AEF", &[Pki, Oauth])]),
+    ];
+    let (inv, context) = (
+        invoker("INV"),
+        context("INV", vec![entry_at("AEF", Some(Pki))]),
+    );
+    let mut policy = policy(&[Pki, Oauth]);
+    policy.by_api.insert("traffic".to_owned(), vec![Oauth]);
+    policy.by_api.insert("secret".to_owned(), vec![]);
+    let ids = |api: &ServiceApi| api.id.to_string();
+    let by: Vec<String> = granted(&inv, &context, apis.iter(), &policy)
+        .map(|grant| ids(grant.api))
+        .collect();
+    assert_eq!(by, ["A1"]);
+    let gone = outdated(&inv, &context.entries[0], apis.iter(), &policy);
+    assert_eq!(gone.map(ids).collect::<Vec<_>>(), ["A2"]);
 }

@@ -1,5 +1,7 @@
 //! The keys that a negotiation makes (TS 33.122 clauses 6.5.2.1 and A.1).
 
+mod places;
+
 use capif_spec::{
     common::DateTime,
     vendor::{MEMBER, PskTls},
@@ -152,7 +154,10 @@ fn each_interface_has_its_key() {
     );
     // Each entry grants the API on its interface.
     let inv = invoker("INV");
-    assert_eq!(granted(&inv, &context, two().iter()).count(), 4);
+    assert_eq!(
+        granted(&inv, &context, two().iter(), &policy(&[Psk, Pki, Oauth])).count(),
+        4
+    );
 }
 
 /// What is published beside the address, the version of TLS above all, does not come along into the entry; the version is that of

@@ -318,3 +318,42 @@ fn the_selection_is_in_the_intersection() {
     assert_eq!(seen.len(), 4, "{seen:?}");
     assert!(seen.values().all(|times| *times > 100), "{seen:?}");
 }
+
+/// An interface that two AEFs publish is of neither in particular: whoever means one of them says which.
+#[test]
+fn an_interface_of_two_aefs_is_named_by_its_aef() {
+    let published = |id: &str, aef: &str| {
+        let profile = profile_with(aef, &[Pki], &[("a.example", &[])]);
+        elsewhere(api(id, id, &[profile]), aef, aef)
+    };
+    let apis = [published("A1", "AEF1"), published("A2", "AEF2")];
+    let refusal = negotiated(request(&[on("a.example", &[Pki])]), None, &apis).unwrap_err();
+    assert!(
+        matches!(&refusal, Refusal::Malformed { pointer, .. } if pointer == "/securityInfo/0/interfaceDetails"),
+        "{refusal:?}"
+    );
+    let (context, _) = negotiated(request(&[at("AEF1", &[Pki])]), None, &apis).unwrap();
+    assert_eq!(context.entries[0].aef_id.as_str(), "AEF1");
+    let mut one = on("a.example", &[Pki]);
+    one["apiId"] = json!("A1");
+    let (context, _) = negotiated(per_api(&[one]), None, &apis).unwrap();
+    assert_eq!(context.entries[0].aef_id.as_str(), "AEF1");
+}
+
+/// One entry of a request can become many of a context, so its text is bounded; what the CCF says in its place does not count.
+#[test]
+fn entries_are_bounded() {
+    let apis = [api("A", "weather", &[profile("AEF", &[Pki])])];
+    let padded = |member: &str, length: usize| {
+        let mut entry = at("AEF", &[Pki]);
+        entry[member] = json!("x".repeat(length));
+        negotiated(request(&[entry]), None, &apis)
+    };
+    assert!(padded("vendorSpecific-x", ENTRY_BYTES_MAX / 2).is_ok());
+    assert!(padded("authenticationInfo", ENTRY_BYTES_MAX).is_ok());
+    let refusal = padded("vendorSpecific-x", ENTRY_BYTES_MAX).unwrap_err();
+    assert!(
+        matches!(&refusal, Refusal::Malformed { pointer, .. } if pointer == "/securityInfo/0"),
+        "{refusal:?}"
+    );
+}
