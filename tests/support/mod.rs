@@ -15,7 +15,16 @@ pub mod site;
 pub mod upstream;
 pub mod wire;
 
-use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use capif_aef::{ExposedApi, Gateway, GatewayConfig};
 use capif_ccf::{
@@ -56,8 +65,8 @@ impl World {
         let clock = Arc::new(ManualClock::new(wall_clock()));
         init::init(dir.path(), clock.as_ref()).unwrap();
         let mut config = Config::parse("").unwrap();
-        config.ccf.listen = "127.0.0.1:0".parse().unwrap();
-        config.management.listen = "127.0.0.1:0".parse().unwrap();
+        config.ccf.listen = lasting_address();
+        config.management.listen = lasting_address();
         change(&mut config);
         let mut world = Self {
             dir,
@@ -247,6 +256,22 @@ pub fn holds(folder: &Path, octets: &[u8]) -> bool {
         let content = std::fs::read(&path).unwrap_or_default();
         content.windows(octets.len()).any(|window| window == octets)
     })
+}
+
+/// A free address that nobody is given by chance, so that it can be taken again after a pause: it lies below the ports that the
+/// system hands out.
+fn lasting_address() -> SocketAddr {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 10_000;
+    const PORTS: u32 = 20_000;
+    loop {
+        let offset = std::process::id().wrapping_mul(211) % PORTS;
+        let port = FIRST + (offset + NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS;
+        let address = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).unwrap()));
+        if std::net::TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 /// Waits until something holds; fails the test when it does not in time.

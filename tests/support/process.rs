@@ -143,7 +143,7 @@ impl Machine {
             .unwrap();
         let mut service = Service { child, log: path };
         let begun = Instant::now();
-        while !service.stderr().contains(ready) {
+        while !service.lines().contains(ready) {
             assert!(
                 service.child.try_wait().unwrap().is_none(),
                 "ended early: {}",
@@ -228,6 +228,13 @@ impl Service {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
     }
 
+    /// The lines that it wrote completely.
+    fn lines(&self) -> String {
+        let mut text = self.stderr();
+        text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
+        text
+    }
+
     pub fn log(&self) -> &Path {
         &self.log
     }
@@ -238,8 +245,8 @@ impl Service {
 
     /// The word that follows a text in its standard error.
     pub fn word_after(&self, text: &str) -> String {
-        let stderr = self.stderr();
-        let (_, rest) = stderr.split_once(text).unwrap();
+        let lines = self.lines();
+        let (_, rest) = lines.split_once(text).unwrap();
         rest.split_whitespace().next().unwrap().to_owned()
     }
 

@@ -1,11 +1,11 @@
 //! Selection of the method for CAPIF-2/2e (R-6.3-05 to R-6.3-08, R-6.3-13, D-34 to D-36; TS 29.222 clauses 5.6.2.2 and 8.5).
 
 use capif_spec::publish_service::SecurityMethod;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::{
-    World,
+    World, eventually,
     people::{Domain, RawInvoker, profile, wishes},
 };
 
@@ -427,4 +427,33 @@ async fn an_invoker_cannot_select_its_own_method() {
         .await
         .json();
     assert!(!seen.to_string().contains("everything"));
+}
+
+/// R-6.3-10: the session of a negotiation may be released at once; what was agreed on stays.
+#[tokio::test]
+async fn what_was_negotiated_outlives_its_session() {
+    let world = World::start().await;
+    let domain = world.domain("acme").await;
+    domain.publish("weather", &["PKI", "OAUTH"]).await;
+    let invoker = world.raw_invoker(&[]).await;
+    let session = world.with_certificate(&invoker.pems);
+    let body = wishes(&[(&domain.aef.id, &["PKI"])]);
+    let answer = session
+        .json(Method::PUT, &invoker.context(), Some(&body))
+        .await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.json());
+    drop(session);
+    let live = || {
+        let connections = world.ccf().connections().live();
+        let peers = connections
+            .iter()
+            .filter_map(|live| live.peer.certificate());
+        peers.filter(|peer| peer.common_name == invoker.id).count()
+    };
+    eventually("the end of the session", || async { live() == 0 }).await;
+
+    let path = format!("{}?authorizationInfo=true", invoker.context());
+    let known = domain.aef.get(&path).await;
+    assert_eq!(known.status, StatusCode::OK, "{}", known.json());
+    assert_eq!(known.json()["securityInfo"][0]["selSecurityMethod"], "PKI");
 }
