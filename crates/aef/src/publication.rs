@@ -299,20 +299,8 @@ fn alone(
         extra: Default::default(),
     };
     ServiceApiDescription {
-        api_name: api.name.clone(),
-        api_id: None,
-        api_status: None,
         aef_profiles: Some(vec![profile]),
-        description: None,
-        supported_features: None,
-        shareable_info: None,
-        service_api_category: None,
-        api_supp_feats: None,
-        pub_api_path: None,
-        ccf_id: None,
-        api_prov_name: None,
-        net_slice_info: None,
-        extra: Default::default(),
+        ..ServiceApiDescription::named(api.name.as_str())
     }
 }
 

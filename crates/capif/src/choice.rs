@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use capif_ccf::admin::ApiChoice;
+use capif_ccf::admin::{ApiChoice, Verdict};
 use capif_spec::common::ApiInvokerId;
 
 use crate::exit::Failure;
@@ -36,6 +36,25 @@ impl fmt::Display for ApiOption {
                 .or(self.api_id.as_ref())
                 .map_or("", String::as_str),
         )
+    }
+}
+
+/// Whom a verdict of the operator is about.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Subject {
+    /// The id of the API invoker, as `capif list invokers` shows it
+    #[arg(value_parser = invoker_id)]
+    pub(crate) invoker: ApiInvokerId,
+    #[command(flatten)]
+    pub(crate) api: OptionalApi,
+}
+
+impl Subject {
+    pub(crate) fn verdict(&self) -> Verdict {
+        Verdict {
+            invoker: self.invoker.clone(),
+            api: self.api.choice(),
+        }
     }
 }
 

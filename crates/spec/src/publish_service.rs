@@ -53,6 +53,29 @@ object! {
     }
 }
 
+impl ServiceApiDescription {
+    /// A description that says no more than the name.
+    #[must_use]
+    pub fn named(api_name: impl Into<String>) -> Self {
+        Self {
+            api_name: api_name.into(),
+            api_id: None,
+            api_status: None,
+            aef_profiles: None,
+            description: None,
+            supported_features: None,
+            shareable_info: None,
+            service_api_category: None,
+            api_supp_feats: None,
+            pub_api_path: None,
+            ccf_id: None,
+            api_prov_name: None,
+            net_slice_info: None,
+            extra: Default::default(),
+        }
+    }
+}
+
 impl Checked for ServiceApiDescription {
     fn check(&self) -> Result<(), Violation> {
         api_name("apiName", &self.api_name)?;

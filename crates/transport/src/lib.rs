@@ -39,6 +39,7 @@ mod server;
 pub use server::{Handler, Limits, Server, listen};
 
 mod exchange;
+mod forward;
 mod hello;
 mod records;
 mod replay;

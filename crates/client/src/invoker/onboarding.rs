@@ -177,22 +177,7 @@ fn details(request: OnboardingRequest, certificate_request: String) -> ApiInvoke
 
 /// An API that is asked for: its name says which (TS 29.222 clause 8.4.4.2.4).
 fn wanted(api_name: String) -> ServiceApiDescription {
-    ServiceApiDescription {
-        api_name,
-        api_id: None,
-        api_status: None,
-        aef_profiles: None,
-        description: None,
-        supported_features: None,
-        shareable_info: None,
-        service_api_category: None,
-        api_supp_feats: None,
-        pub_api_path: None,
-        ccf_id: None,
-        api_prov_name: None,
-        net_slice_info: None,
-        extra: Default::default(),
-    }
+    ServiceApiDescription::named(api_name)
 }
 
 pub(crate) fn anchors(pem: &str) -> Result<Anchors, Error> {
