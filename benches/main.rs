@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! cargo bench --bench capif -- w3 [--keys N] [--upstream URL] [--seconds N]
+//! cargo bench --bench capif -- s0 [--renewals N] [--invokers N] [--seed N]
+//! cargo bench --bench capif -- roll [--invokers N] [--overlap SECONDS]
 //! cargo bench --bench capif -- w8 [--gateways N] [--invokers N] [--trials N]
 //! ```
 //!
@@ -22,11 +24,17 @@ mod process;
 
 mod arguments;
 
+mod cuts;
+
 mod enrolment;
 
 mod figures;
 
 mod psk_connections;
+
+mod renewals;
+
+mod roll_over;
 
 mod time_to_refusal;
 
@@ -46,13 +54,19 @@ fn main() {
         .filter(|word| word != "--bench")
         .collect();
     match words.split_first() {
+        Some((name, rest)) if name == "s0" => {
+            runtime.block_on(renewals::run(&arguments::Arguments::new(rest)));
+        }
+        Some((name, rest)) if name == "roll" => {
+            runtime.block_on(roll_over::run(&arguments::Arguments::new(rest)));
+        }
         Some((name, rest)) if name == "w3" => {
             runtime.block_on(psk_connections::run(&arguments::Arguments::new(rest)));
         }
         Some((name, rest)) if name == "w8" => {
             runtime.block_on(time_to_refusal::run(&arguments::Arguments::new(rest)));
         }
-        _ => println!("name a workload: w3 or w8 (see docs/PERFORMANCE.md)"),
+        _ => println!("name a workload: s0, roll, w3 or w8 (see docs/PERFORMANCE.md)"),
     }
     runtime.shutdown_background();
 }

@@ -26,7 +26,7 @@ fn keys() -> Vec<(String, String)> {
         };
         let is_key = name
             .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
         if is_key && !example {
             keys.push((section.clone(), line.to_owned()));
         }

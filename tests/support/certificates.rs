@@ -135,11 +135,21 @@ fn extensions(own: &X509Certificate<'_>, issuing: &X509Certificate<'_>, expected
                 assert!(authority.key_identifier.is_some());
                 "authority key identifier"
             }
+            ParsedExtension::CRLDistributionPoints(points) => {
+                assert!(!extension.critical);
+                assert_eq!(points.points.len(), 1);
+                "revocation list"
+            }
+            ParsedExtension::AuthorityInfoAccess(information) => {
+                assert!(!extension.critical);
+                assert_eq!(information.accessdescs.len(), 1);
+                "OCSP responder"
+            }
             other => panic!("not in the profile: {other:?}"),
         };
         assert!(seen.insert(name), "{name} stands twice");
     }
-    assert_eq!(seen.len(), 6, "{seen:?}");
+    assert_eq!(seen.len(), 8, "{seen:?}");
 }
 
 fn certificate(der: &[u8]) -> X509Certificate<'_> {

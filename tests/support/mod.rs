@@ -3,6 +3,7 @@
 pub mod backend;
 pub mod capture;
 pub mod certificates;
+pub mod cutter;
 pub mod jws;
 pub mod keys;
 pub mod lines;
@@ -11,6 +12,7 @@ pub mod process;
 pub mod psk;
 pub mod raw;
 pub mod receiver;
+pub mod relay;
 pub mod site;
 pub mod upstream;
 pub mod wire;
@@ -31,7 +33,7 @@ use capif_ccf::{
     admin::{EnrolmentParts, NewInvite, NewProvider, SOCKET},
     ccf::Ccf,
     config::Config,
-    init,
+    init::{self, Options},
 };
 use capif_client::{Bundle, Enrolment, Invoker, Keystore, OnboardingRequest};
 use capif_spec::{common::Redacted, publish_service::SecurityMethod};
@@ -61,12 +63,18 @@ impl World {
 
     /// A new core function with a configuration of the test's own.
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::made(&Options::default(), change).await
+    }
+
+    /// The same, in a folder that is made in a certain way.
+    pub async fn made(options: &Options, change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::new(wall_clock()));
-        init::init(dir.path(), clock.as_ref()).unwrap();
-        let mut config = Config::parse("").unwrap();
+        init::init_with(dir.path(), options, clock.as_ref()).unwrap();
+        let mut config = Config::load(dir.path()).unwrap();
         config.ccf.listen = lasting_address();
         config.management.listen = lasting_address();
+        config.revocation.listen = lasting_address();
         change(&mut config);
         let mut world = Self {
             dir,
@@ -87,6 +95,7 @@ impl World {
             .unwrap();
         self.config.ccf.listen = ccf.local_addr();
         self.config.management.listen = ccf.management_addr();
+        self.config.revocation.listen = ccf.revocation_addr();
         self.address = ccf.address();
         self.ccf = Some(ccf);
     }
@@ -240,9 +249,12 @@ impl World {
         holds(&self.dir.path().join("store"), octets)
     }
 
-    /// The root certificate as PEM.
+    /// The root certificate as PEM, the newest one.
     pub fn root_pem(&self) -> String {
-        std::fs::read_to_string(self.dir.path().join("ca/root.pem")).unwrap()
+        let numbered = |number: u32| self.dir.path().join(format!("ca/root-{number}.pem"));
+        let newest = (2..10).rev().map(numbered).find(|path| path.exists());
+        let path = newest.unwrap_or_else(|| self.dir.path().join("ca/root.pem"));
+        std::fs::read_to_string(path).unwrap()
     }
 }
 

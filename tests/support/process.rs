@@ -66,6 +66,7 @@ impl Machine {
         };
         machine.set("CAPIF_CCF__LISTEN", "127.0.0.1:0");
         machine.set("CAPIF_MANAGEMENT__LISTEN", "127.0.0.1:0");
+        machine.set("CAPIF_REVOCATION__LISTEN", "127.0.0.1:0");
         machine
     }
 

@@ -32,7 +32,10 @@ impl Pems {
             &state["onboarded"]["details"]["onboardingInformation"]["apiInvokerCertificate"];
         Self {
             chain: chain.as_str().unwrap().to_owned(),
-            key: std::fs::read_to_string(folder.join("capif-invoker.key")).unwrap(),
+            key: {
+                let name = state["onboarded"]["key"].as_str().unwrap();
+                std::fs::read_to_string(folder.join(format!("capif-{name}.key"))).unwrap()
+            },
         }
     }
 

@@ -59,8 +59,19 @@ pub struct Caller {
 impl Caller {
     /// A caller of an address who believes the world's root certificate.
     pub fn new(world: &World, address: &str, identity: Option<Identity>) -> Self {
+        let anchors = Anchors::from_pem(&world.root_pem()).unwrap();
+        Self::believing(world, address, anchors, identity)
+    }
+
+    /// A caller of an address who believes these anchors.
+    pub fn believing(
+        world: &World,
+        address: &str,
+        anchors: Anchors,
+        identity: Option<Identity>,
+    ) -> Self {
         let tls = ClientTls {
-            anchors: Some(Anchors::from_pem(&world.root_pem()).unwrap()),
+            anchors: Some(anchors),
             identity,
             clock: world.clock(),
             session: None,

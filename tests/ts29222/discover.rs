@@ -85,10 +85,10 @@ async fn discovery_filters() {
         ))
         .await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
-    assert_eq!(
-        amy.get("/service-apis/v1/allServiceAPIs").await.status,
-        StatusCode::BAD_REQUEST
-    );
+    let answer = amy.get("/service-apis/v1/allServiceAPIs").await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert_eq!(answer.cause(), "MANDATORY_QUERY_PARAM_MISSING");
+    assert_eq!(answer.json()["invalidParams"][0]["param"], "api-invoker-id");
 }
 
 /// R-6.2-03: an invoker discovers what its enrolment reaches.
@@ -163,10 +163,22 @@ async fn every_criterion_tells_apis_apart() {
         ("&req-api-prov-name=Acme%20Ltd.", &["one"]),
         ("&req-api-prov-name=Acme+Ltd.", &["one"]),
         ("&req-api-prov-name=Acme", &[]),
-        ("&api-name=one&api-supported-features=1", &["one"]),
-        ("&api-name=one&api-supported-features=05", &["one"]),
-        ("&api-name=one&api-supported-features=2", &[]),
-        ("&api-name=other&api-supported-features=2", &["other"]),
+        (
+            "&api-name=one&api-supported-features=1&supported-features=1",
+            &["one"],
+        ),
+        (
+            "&api-name=one&api-supported-features=05&supported-features=1",
+            &["one"],
+        ),
+        (
+            "&api-name=one&api-supported-features=2&supported-features=1",
+            &[],
+        ),
+        (
+            "&api-name=other&api-supported-features=2&supported-features=1",
+            &["other"],
+        ),
         ("&api-name=one&api-cat=sea", &[]),
         (
             "&api-version=v2&protocol=HTTP_1_1&data-format=JSON&api-cat=sky",
@@ -175,12 +187,11 @@ async fn every_criterion_tells_apis_apart() {
         (both.as_str(), &["one", "other"]),
         ("&api-ids=nothing", &[]),
         ("&supported-features=1", &["one", "other"]),
-        // Not served yet, which widens the answer (TS 29.500 clause 5.2.9).
         ("&service-kpis=%7B%7D", &["one", "other"]),
     ] {
         assert_eq!(names(&discover(&amy, query).await), expected, "{query}");
     }
-    for (offered, agreed) in [("1", "1"), ("ff", "1"), ("6", "0")] {
+    for (offered, agreed) in [("1", "1"), ("ff", "f"), ("6", "6"), ("10", "0")] {
         let found = discover(&amy, &format!("&supported-features={offered}")).await;
         assert_eq!(found["suppFeat"], agreed);
     }
@@ -195,7 +206,7 @@ async fn every_criterion_tells_apis_apart() {
         );
         let answer = amy.get(&path).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query}");
-        assert_eq!(answer.cause(), "INVALID_QUERY_PARAM");
+        assert_eq!(answer.cause(), "OPTIONAL_QUERY_PARAM_INCORRECT");
     }
 }
 
@@ -285,4 +296,158 @@ async fn invokers_see_what_concerns_them() {
         found["aefProfiles"][0]["interfaceDescriptions"],
         body["aefProfiles"][0]["interfaceDescriptions"]
     );
+}
+
+/// A parameter with its value, as it stands in a query.
+fn pair(name: &str, value: &str) -> String {
+    let pair = serde_urlencoded::to_string([(name, value)]).unwrap();
+    format!("&{pair}")
+}
+
+/// Table 8.1.2.2.3.1-1: the criteria that are JSON documents, lists and vendor members, each against an API that meets it and one that
+/// does not; those of optional features count once the feature is agreed on (clause 7.8).
+#[tokio::test]
+async fn structured_criteria_tell_apis_apart() {
+    let world = World::start().await;
+    let domain = world.domain("acme").await;
+    let mut one = domain.description("one", &["OAUTH"]);
+    one["netSliceInfo"] = json!([{ "snssai": { "sst": 1, "sd": "00000a" } }]);
+    one["vendorSpecific-000001"] = json!({ "grade": "gold" });
+    let profile = &mut one["aefProfiles"][0];
+    profile["aefLocation"] = json!({ "dcId": "east" });
+    profile["serviceKpis"] = json!({ "maxReqRate": 100, "avalMem": "2 GB" });
+    profile["ueIpRange"] =
+        json!({ "ueIpv4AddrRanges": [{ "start": "10.0.0.1", "end": "10.0.0.9" }] });
+    profile["grantTypes"] = json!(["AUTHORIZATION_CODE"]);
+    profile["versions"] = json!([{
+        "apiVersion": "v1",
+        "resources": [{
+            "resourceName": "r", "commType": "REQUEST_RESPONSE", "uri": "/r", "operations": ["GET", "PUT"],
+        }],
+    }]);
+    let mut other = domain.description("other", &["OAUTH"]);
+    other["netSliceInfo"] = json!([{ "nsiId": "two" }]);
+    other["aefProfiles"][0]["vendorSpecific-000001"] = json!(["silver", "bronze"]);
+    other["aefProfiles"][0]["aefLocation"] = json!({ "civicAddr": { "country": "DE" } });
+    for body in [&one, &other] {
+        let answer = domain.apf.post(&domain.apis(), body).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.json());
+    }
+    let amy = world.raw_invoker(&[]).await;
+    let (both, grade) = (["one", "other"], "vend-spec-grade");
+    let vendor = "vend-spec-vendorSpecific-000001";
+    for (feature, name, value, expected) in [
+        ("", "preferred-aef-loc", r#"{"dcId":"east"}"#, &["one"][..]),
+        (
+            "",
+            "preferred-aef-loc",
+            r#"{"civicAddr":{"country":"DE"}}"#,
+            &["other"],
+        ),
+        ("", "preferred-aef-loc", r#"{"dcId":"north"}"#, &both),
+        (
+            "",
+            "service-kpis",
+            r#"{"maxReqRate":100,"avalMem":"1500 MB"}"#,
+            &["one"],
+        ),
+        ("", "service-kpis", r#"{"maxReqRate":101}"#, &[]),
+        ("", "ue-ip-addr", r#"{"ipv4Addr":"10.0.0.9"}"#, &both),
+        ("", "ue-ip-addr", r#"{"ipv4Addr":"10.0.0.10"}"#, &["other"]),
+        (
+            "",
+            "res-ops",
+            r#"[{"resource":"/r","operations":["GET"]}]"#,
+            &["one"],
+        ),
+        (
+            "",
+            "res-ops",
+            r#"{"resource":"/r","operations":["POST"]}"#,
+            &[],
+        ),
+        ("4", "grant-types", r#"["AUTHORIZATION_CODE"]"#, &["one"]),
+        ("4", "grant-types", r#"["CLIENT_CREDENTIALS"]"#, &["other"]),
+        ("8", "net-slice-info", r#"[{"nsiId":"two"}]"#, &["other"]),
+        (
+            "8",
+            "net-slice-info",
+            r#"[{"snssai":{"sst":1,"sd":"00000A"}}]"#,
+            &["one"],
+        ),
+        (
+            "2",
+            grade,
+            r#"{"target":"/vendorSpecific-000001","value":"gold"}"#,
+            &["one"],
+        ),
+        (
+            "2",
+            vendor,
+            r#"{"target":"/aefProfiles","value":"bronze"}"#,
+            &["other"],
+        ),
+        (
+            "2",
+            vendor,
+            r#"{"target":"/aefProfiles","value":"gold"}"#,
+            &[],
+        ),
+    ] {
+        let query = pair(name, value);
+        let agreed = if feature.is_empty() {
+            String::new()
+        } else {
+            pair("supported-features", feature)
+        };
+        let found = discover(&amy, &format!("{query}{agreed}")).await;
+        assert_eq!(names(&found), expected, "{name}={value}");
+        if !feature.is_empty() {
+            assert_eq!(found["suppFeat"], feature);
+            assert_eq!(
+                names(&discover(&amy, &query).await),
+                both,
+                "{name} is not obeyed"
+            );
+        }
+    }
+    // What belongs to a feature is shown to those who know it.
+    for (features, slices, grants) in [("", false, false), ("&supported-features=c", true, true)] {
+        let found = discover(&amy, &format!("&api-name=one{features}")).await;
+        let api = &found["serviceAPIDescriptions"][0];
+        assert_eq!(api.get("netSliceInfo").is_some(), slices);
+        assert_eq!(api["aefProfiles"][0].get("grantTypes").is_some(), grants);
+    }
+}
+
+/// TS 29.500 table 5.2.7.2-1: each kind of mistake in a parameter is refused under its name, also where the parameter would not count.
+#[tokio::test]
+async fn mistakes_in_criteria_are_named() {
+    let world = World::start().await;
+    let amy = world.raw_invoker(&[]).await;
+    let long = vec!["API1"; 300].join(",");
+    for (name, value) in [
+        ("preferred-aef-loc", "{}"),
+        ("preferred-aef-loc", "east"),
+        ("ue-ip-addr", r#"{"ipv4Addr":"x"}"#),
+        ("service-kpis", r#"{"avalMem":"2"}"#),
+        ("service-kpis", r#"{"maxReqRate":1,"maxReqRate":2}"#),
+        ("net-slice-info", "[]"),
+        ("grant-types", "[1]"),
+        ("api-ids", ""),
+        ("api-ids", &long),
+        ("res-ops", "[{\"operations\":[]}]"),
+        ("vend-spec-x", r#"{"target":"x","value":1}"#),
+        ("supported-features", "z"),
+    ] {
+        let path = format!(
+            "/service-apis/v1/allServiceAPIs?api-invoker-id={}{}",
+            amy.id,
+            pair(name, value)
+        );
+        let answer = amy.get(&path).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{name}={value}");
+        assert_eq!(answer.cause(), "OPTIONAL_QUERY_PARAM_INCORRECT");
+        assert_eq!(answer.json()["invalidParams"][0]["param"], name);
+    }
 }

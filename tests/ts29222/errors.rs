@@ -44,11 +44,7 @@ pub(super) async fn with_bodies<'a>(world: &World, scene: &Scene) -> Vec<Ready<'
     let everybody = scene.everybody();
     let mut all = Vec::new();
     for operation in OPERATIONS {
-        let not_served = [
-            "UpdateIndOnboardedAPIInvoker",
-            "ModifyIndOnboardedAPIInvoker",
-            "ModifyIndEventSubsc",
-        ];
+        let not_served = ["ModifyIndEventSubsc"];
         if operation.body == BodyKind::None || not_served.contains(&operation.id) {
             continue;
         }
@@ -77,7 +73,7 @@ pub(super) async fn with_bodies<'a>(world: &World, scene: &Scene) -> Vec<Ready<'
             credential,
         });
     }
-    assert_eq!(all.len(), 16);
+    assert_eq!(all.len(), 18);
     all
 }
 

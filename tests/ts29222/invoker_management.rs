@@ -7,9 +7,9 @@ use serde_json::json;
 use tokio::sync::Barrier;
 
 use crate::support::{
-    World,
+    World, keys,
     people::{INVOKERS, RawInvoker, wishes},
-    wire::request,
+    wire::{Answer, request},
 };
 
 fn path(invoker: &RawInvoker) -> String {
@@ -65,28 +65,374 @@ async fn the_operator_offboards_an_invoker() {
     );
 }
 
-/// Clause 5.5.2.5 is not served yet: PUT and PATCH say so and change nothing, whatever they hold.
+/// Clause 5.5.2.5: PUT says the whole of the profile and is answered with it; what is sent back as it was answered changes nothing.
 #[tokio::test]
-async fn updates_are_not_served_yet_and_change_nothing() {
+async fn put_replaces_the_profile() {
     let world = World::start().await;
+    world
+        .domain("acme")
+        .await
+        .publish("weather", &["OAUTH"])
+        .await;
     let invoker = world.raw_invoker(&[]).await;
-    let before = world.list("invokers").await;
+    let again = invoker.put(&path(&invoker), &invoker.details).await;
+    assert_eq!(again.status, StatusCode::OK, "{}", again.json());
+    let mut expected = invoker.details.clone();
+    expected["onboardingInformation"]
+        .as_object_mut()
+        .unwrap()
+        .remove("onboardingSecret");
+    assert_eq!(again.json(), expected);
+    assert_eq!(again.headers["content-type"], "application/json");
+
     let mut details = invoker.details.clone();
     details["apiInvokerInformation"] = json!("changed");
-    for answer in [
-        invoker.put(&path(&invoker), &details).await,
-        invoker
-            .patch(
-                &path(&invoker),
-                &json!({ "apiInvokerInformation": "changed" }),
-            )
-            .await,
-        invoker.put(&path(&invoker), &json!([])).await,
+    details["notificationDestination"] = json!("https://other.example/notify");
+    details["vendorSpecific-000001"] = json!({ "kept": true });
+    let answer = invoker.put(&path(&invoker), &details).await;
+    for member in [
+        "apiInvokerInformation",
+        "notificationDestination",
+        "vendorSpecific-000001",
     ] {
-        assert_eq!(answer.status, StatusCode::NOT_IMPLEMENTED);
-        assert_eq!(answer.cause(), "INVALID_API");
+        assert_eq!(answer.json()[member], details[member], "{member}");
+    }
+    let least = json!({
+        "onboardingInformation": {
+            "apiInvokerPublicKey": details["onboardingInformation"]["apiInvokerPublicKey"],
+        },
+        "notificationDestination": "https://other.example/notify",
+    });
+    let answer = invoker.put(&path(&invoker), &least).await;
+    assert_eq!(
+        answer.json().get("apiInvokerInformation"),
+        None,
+        "left out is taken away"
+    );
+    assert_eq!(answer.json()["apiInvokerId"], invoker.id.as_str());
+    assert_eq!(
+        invoker.token(None).await.status,
+        StatusCode::BAD_REQUEST,
+        "the secret is as it was"
+    );
+}
+
+/// Clause 7.8, table 8.4.6-1: PATCH is for who agreed to PatchUpdate, an end for who agreed to ExpirationTime; a PUT agrees too.
+#[tokio::test]
+async fn features_are_negotiated() {
+    let world = World::start().await;
+    let invoker = world.raw_invoker(&[]).await;
+    let patch = json!({ "apiInvokerInformation": "changed" });
+    let refused = invoker.patch(&path(&invoker), &patch).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    assert_eq!(refused.cause(), "MODIFICATION_NOT_ALLOWED");
+    let mut details = invoker.details.clone();
+    for (asked, agreed) in [("fffffff", "c"), ("4", "4"), ("0", "0"), ("4", "4")] {
+        details["supportedFeatures"] = json!(asked);
+        let answer = invoker.put(&path(&invoker), &details).await;
+        assert_eq!(
+            answer.json()["supportedFeatures"],
+            agreed,
+            "{}",
+            answer.json()
+        );
+    }
+    let served = invoker.patch(&path(&invoker), &patch).await;
+    assert_eq!(served.status, StatusCode::OK, "{}", served.json());
+    assert_eq!(served.json()["supportedFeatures"], "4");
+    let end = json!({ "expTime": "2999-01-01T00:00:00Z" });
+    let ignored = invoker.patch(&path(&invoker), &end).await;
+    assert_eq!(
+        (ignored.status, ignored.json().get("expTime")),
+        (StatusCode::OK, None)
+    );
+    details["supportedFeatures"] = json!("C");
+    details["expTime"] = end["expTime"].clone();
+    let answer = invoker.put(&path(&invoker), &details).await;
+    assert_eq!(answer.json()["expTime"], "2999-01-01T00:00:00Z");
+    let never = invoker
+        .patch(&path(&invoker), &json!({ "expTime": null }))
+        .await;
+    assert_eq!(
+        (never.status, never.json().get("expTime")),
+        (StatusCode::OK, None)
+    );
+    let past = invoker
+        .patch(
+            &path(&invoker),
+            &json!({ "expTime": "2001-01-01T00:00:00Z" }),
+        )
+        .await;
+    assert_eq!(past.status, StatusCode::BAD_REQUEST);
+    assert_eq!(past.json()["invalidParams"][0]["param"], "/expTime");
+}
+
+/// Clause 5.5.2.5, RFC 7396: PATCH changes what it names and leaves the rest.
+#[tokio::test]
+async fn patch_merges() {
+    let world = World::start().await;
+    let domain = world.domain("acme").await;
+    domain.publish("weather", &["PKI"]).await;
+    domain.publish("traffic", &["PKI"]).await;
+    let invoker = updatable(&world).await;
+    let answer = invoker
+        .patch(&path(&invoker), &json!({ "apiInvokerInformation": "one" }))
+        .await;
+    assert_eq!(answer.status, StatusCode::OK);
+    let answer = invoker
+        .patch(
+            &path(&invoker),
+            &json!({ "notificationDestination": "https://two.example" }),
+        )
+        .await;
+    assert_eq!(answer.json()["apiInvokerInformation"], "one");
+    let list = json!({ "apiList": { "serviceAPIDescriptions": [{ "apiName": "traffic" }] } });
+    let answer = invoker.patch(&path(&invoker), &list).await;
+    let names = |answer: &Answer| -> Vec<String> {
+        let list = answer.json()["apiList"]["serviceAPIDescriptions"].clone();
+        let list = list.as_array().cloned().unwrap_or_default();
+        list.iter()
+            .map(|api| api["apiName"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(names(&answer), ["traffic"]);
+    assert_eq!(
+        answer.json()["notificationDestination"],
+        "https://two.example"
+    );
+    let discovery = format!(
+        "/service-apis/v1/allServiceAPIs?api-invoker-id={}",
+        invoker.id
+    );
+    let found = invoker.get(&discovery).await;
+    assert_eq!(
+        found.json()["serviceAPIDescriptions"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    // A choice within the credential, made again, not a loss.
+    let list = json!({ "apiList": { "serviceAPIDescriptions": [{ "apiName": "weather" }] } });
+    let answer = invoker.patch(&path(&invoker), &list).await;
+    assert_eq!(names(&answer), ["weather"]);
+    let untouched = invoker.patch(&path(&invoker), &json!({})).await;
+    assert_eq!(untouched.json(), answer.json());
+}
+
+/// An invoker that may send PATCH.
+async fn updatable(world: &World) -> RawInvoker {
+    let mut invoker = world.raw_invoker(&[]).await;
+    invoker.details["supportedFeatures"] = json!("C");
+    let answer = invoker.put(&path(&invoker), &invoker.details).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.json());
+    invoker
+}
+
+/// TS 29.500 clause 5.2.7.2: each operation has its media type, and says which.
+#[tokio::test]
+async fn each_update_has_its_media_type() {
+    let world = World::start().await;
+    let invoker = updatable(&world).await;
+    let types = [
+        "application/json",
+        "application/merge-patch+json",
+        "application/json-patch+json",
+        "text/plain",
+    ];
+    for (method, own) in [(Method::PUT, types[0]), (Method::PATCH, types[1])] {
+        for media_type in types {
+            let mut request = request(
+                method.clone(),
+                &path(&invoker),
+                None,
+                Some(&invoker.details),
+            );
+            request
+                .headers_mut()
+                .insert("content-type", media_type.parse().unwrap());
+            let answer = invoker.caller.send(request).await;
+            if media_type == own {
+                assert_eq!(
+                    answer.status,
+                    StatusCode::OK,
+                    "{method} {media_type}: {}",
+                    answer.json()
+                );
+                continue;
+            }
+            assert_eq!(
+                answer.status,
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "{method} {media_type}"
+            );
+            let accepted = answer
+                .headers
+                .get("accept-patch")
+                .map(|value| value.to_str().unwrap());
+            assert_eq!(accepted, (method == Method::PATCH).then_some(own));
+        }
+    }
+}
+
+/// Clause 5.5.2.5.2, D-14, D-21: ids, and key, certificate and secret without the feature for it, are not changed by an update;
+/// nobody updates anybody else.
+#[tokio::test]
+async fn what_may_not_change_does_not() {
+    let world = World::start().await;
+    let invoker = updatable(&world).await;
+    let other = updatable(&world).await;
+    let before = world.list("invokers").await;
+    for (method, target) in [
+        (Method::PUT, path(&other)),
+        (Method::PATCH, path(&other)),
+        (Method::PUT, format!("{INVOKERS}/INV0")),
+    ] {
+        let answer = invoker
+            .caller
+            .json(method, &target, Some(&invoker.details))
+            .await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN);
+        answer.cause();
+    }
+    let mut renamed = invoker.details.clone();
+    renamed["apiInvokerId"] = json!(other.id);
+    let answer = invoker.put(&path(&invoker), &renamed).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    assert_eq!(answer.cause(), "MODIFICATION_NOT_ALLOWED");
+    let changes = [
+        ("apiInvokerPublicKey", json!(keys::request(&keys::p256()))),
+        ("apiInvokerPublicKey", json!("no key at all")),
+        (
+            "apiInvokerCertificate",
+            other.details["onboardingInformation"]["apiInvokerCertificate"].clone(),
+        ),
+        ("onboardingSecret", json!("a secret of its own")),
+    ];
+    for (member, value) in changes {
+        let mut changed = invoker.details.clone();
+        changed["onboardingInformation"][member] = value;
+        let patch = json!({ "onboardingInformation": changed["onboardingInformation"] });
+        for answer in [
+            invoker.put(&path(&invoker), &changed).await,
+            invoker.patch(&path(&invoker), &patch).await,
+        ] {
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{member}");
+            assert_eq!(answer.cause(), "MODIFICATION_NOT_ALLOWED");
+            assert_eq!(
+                answer.json()["invalidParams"][0]["param"],
+                "/onboardingInformation"
+            );
+        }
     }
     assert_eq!(world.list("invokers").await, before);
+}
+
+/// P-22: whatever stands in a body, the answer is a problem that names the place, and nothing changes.
+#[tokio::test]
+async fn hostile_updates_change_nothing() {
+    let world = World::start().await;
+    let invoker = updatable(&world).await;
+    let before = world.list("invokers").await;
+    let many: Vec<_> = (0..300)
+        .map(|number| json!({ "apiName": format!("a{number}") }))
+        .collect();
+    let information = &invoker.details["onboardingInformation"];
+    let members = [
+        json!([]),
+        json!(null),
+        json!("text"),
+        json!({ "onboardingInformation": null }),
+        json!({ "onboardingInformation": [] }),
+        json!({ "onboardingInformation": {} }),
+        json!({ "onboardingInformation": { "apiInvokerPublicKey": 1 } }),
+        json!({ "onboardingInformation": { "apiInvokerPublicKey": "x".repeat(70_000) } }),
+        json!({ "notificationDestination": null }),
+        json!({ "notificationDestination": "javascript:alert(1)" }),
+        json!({ "notificationDestination": 7 }),
+        json!({ "apiList": null }),
+        json!({ "apiList": { "serviceAPIDescriptions": [] } }),
+        json!({ "apiList": { "serviceAPIDescriptions": many } }),
+        json!({ "apiInvokerInformation": null }),
+        json!({ "expTime": "tomorrow" }),
+        json!({ "vendorSpecific-capif": "renewal" }),
+        json!({ "vendorSpecific-capif": { "features": 1 } }),
+        json!({ "vendorSpecific-capif": { "features": ["renewal"] }, "onboardingInformation": {
+            "apiInvokerPublicKey": information["apiInvokerPublicKey"],
+            "vendorSpecific-capif": { "renewal": "../../etc" },
+        } }),
+    ];
+    for members in members {
+        let mut whole = json!({
+            "onboardingInformation": { "apiInvokerPublicKey": information["apiInvokerPublicKey"] },
+            "notificationDestination": "https://invoker.example/notify",
+        });
+        match members.as_object() {
+            Some(object) => {
+                for (name, value) in object {
+                    whole[name] = value.clone();
+                }
+            }
+            None => whole = members.clone(),
+        }
+        for answer in [
+            invoker.put(&path(&invoker), &whole).await,
+            invoker.patch(&path(&invoker), &members).await,
+        ] {
+            let said = members.to_string().chars().take(80).collect::<String>();
+            assert_eq!(
+                answer.status,
+                StatusCode::BAD_REQUEST,
+                "{said}: {}",
+                answer.json()
+            );
+            answer.cause();
+        }
+    }
+    let deep = format!("{}1{}", "[".repeat(500), "]".repeat(500));
+    for text in ["", "{", "{\"a\":1,\"a\":2}", &deep, "{} {}", "\u{feff}{}"] {
+        for (method, media_type) in [
+            (Method::PUT, "application/json"),
+            (Method::PATCH, "application/merge-patch+json"),
+        ] {
+            let request = http::Request::builder()
+                .method(method)
+                .uri(path(&invoker))
+                .header("content-type", media_type)
+                .body(text.as_bytes().to_vec())
+                .unwrap();
+            let answer = invoker.caller.send(request).await;
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{text:.20}");
+            answer.cause();
+        }
+    }
+    assert_eq!(world.list("invokers").await, before);
+}
+
+/// P-08, B-23: updates of one profile that come at once all happen, one after the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn updates_at_once_all_happen() {
+    let world = World::start().await;
+    let domain = world.domain("acme").await;
+    domain.publish("weather", &["PKI"]).await;
+    let invoker = updatable(&world).await;
+    let changes = [
+        json!({ "apiInvokerInformation": "one" }),
+        json!({ "notificationDestination": "https://two.example" }),
+        json!({ "expTime": "2999-01-01T00:00:00Z" }),
+        json!({ "apiList": { "serviceAPIDescriptions": [{ "apiName": "weather" }, { "apiName": "later" }] } }),
+    ];
+    let target = path(&invoker);
+    let tries = changes.iter().map(|change| invoker.patch(&target, change));
+    for answer in futures_util::future::join_all(tries).await {
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.json());
+    }
+    let whole = invoker.patch(&target, &json!({})).await.json();
+    for change in &changes[..3] {
+        for (member, value) in change.as_object().unwrap() {
+            assert_eq!(whole[member], *value);
+        }
+    }
 }
 
 /// B-23, P-08: an invoker that is offboarded while it negotiates, subscribes and asks for tokens leaves nothing behind, whoever comes

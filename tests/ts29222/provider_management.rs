@@ -153,7 +153,7 @@ async fn an_update_adds_renews_and_removes() {
     assert_eq!(now.len(), 4);
     assert_eq!(now[0]["apiProvFuncId"], functions[0]["apiProvFuncId"]);
 
-    // A new key for the APF: the old certificate is refused at once.
+    // A new key for the APF: the old certificate counts until an overlap after the first use of the new one.
     let key = keys::p256();
     let mut renewed = now.clone();
     renewed[1]["regInfo"] = json!({ "apiProvPubKey": keys::request(&key) });
@@ -164,10 +164,7 @@ async fn an_update_adds_renews_and_removes() {
         answer.json()["apiProvFuncs"][1]["apiProvFuncId"],
         now[1]["apiProvFuncId"]
     );
-    assert_eq!(
-        domain.apf.get(&domain.apis()).await.status,
-        StatusCode::UNAUTHORIZED
-    );
+    assert_eq!(domain.apf.get(&domain.apis()).await.status, StatusCode::OK);
     let apf = world.function_of(&answer.json(), 1, &key);
     assert_eq!(
         apf.get(&domain.apis())
@@ -178,6 +175,14 @@ async fn an_update_adds_renews_and_removes() {
             .len(),
         1
     );
+
+    world.clock.advance(OVERLAP);
+    let old = world.with_certificate(&domain.apf.pems);
+    assert_eq!(
+        old.json(Method::GET, &domain.apis(), None).await.status,
+        StatusCode::UNAUTHORIZED
+    );
+    assert_eq!(apf.get(&domain.apis()).await.status, StatusCode::OK);
 
     // A foreign id is refused, and changes nothing.
     let mut foreign = now.clone();
@@ -564,7 +569,10 @@ async fn updates_that_cannot_be_are_refused() {
     assert_eq!(unknown.json()["detail"], known.json()["detail"]);
 }
 
-/// R-U-01 for functions: an AMF may replace its own key; from then on the new certificate counts and the old one does not.
+/// As long as what was replaced still counts, by default.
+const OVERLAP: time::Duration = time::Duration::hours(1);
+
+/// R-U-01 for functions: an AMF may replace its own key; the old certificate counts for an overlap after the first use of the new one.
 #[tokio::test]
 async fn an_amf_replaces_its_own_key() {
     let world = World::start().await;
@@ -577,16 +585,17 @@ async fn an_amf_replaces_its_own_key() {
     let amf = world.function_of(&answer.json(), 0, &key);
     assert_eq!(amf.id, domain.amf.id);
     let old = world.with_certificate(&domain.amf.pems);
-    let answer = old
-        .json(Method::PUT, &domain.path(), Some(&domain.details))
-        .await;
-    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     let answer = amf
         .patch(&domain.path(), &json!({ "apiProvDomInfo": "renewed" }))
         .await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.json());
     assert_eq!(answer.json()["apiProvDomInfo"], "renewed");
     assert_eq!(answer.json()["apiProvFuncs"].as_array().unwrap().len(), 3);
+    world.clock.advance(OVERLAP);
+    let answer = old
+        .json(Method::PUT, &domain.path(), Some(&domain.details))
+        .await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
 }
 
 /// P-08: a PATCH of one member at the same moment as one of another loses neither.

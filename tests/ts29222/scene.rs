@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     World, keys,
-    people::{Domain, Party, RawInvoker, enrolment, function, registration, wishes},
+    people::{Domain, INVOKERS, Party, RawInvoker, enrolment, function, registration, wishes},
     raw::Pems,
     wire::{Answer, Caller},
 };
@@ -91,6 +91,14 @@ impl Scene {
             assert_eq!(status, StatusCode::OK, "{said}");
         }
         let invokers = [world.raw_invoker(&[]).await, world.raw_invoker(&[]).await];
+        for invoker in &invokers {
+            // PATCH is for who agreed to it.
+            let mut details = invoker.details.clone();
+            details["supportedFeatures"] = json!("C");
+            let path = format!("{INVOKERS}/{}", invoker.id);
+            let answer = invoker.put(&path, &details).await;
+            assert_eq!(answer.status, StatusCode::OK, "{}", answer.json());
+        }
         let tomorrow = time::OffsetDateTime::from_unix_timestamp(world.now() + 86_400).unwrap();
         let tomorrow = capif_spec::common::DateTime(tomorrow).to_string();
         let mut scene = Self {
@@ -105,6 +113,13 @@ impl Scene {
         for (invoker, domain) in scene.invokers.iter().zip(&scene.domains) {
             let answer = invoker.negotiate(&domain.aef.id, &["OAUTH"]).await;
             assert_eq!(answer.status, StatusCode::CREATED);
+        }
+        // There is something to look at for those who look at logs.
+        for ((domain, invoker), api) in scene.domains.iter().zip(&scene.invokers).zip(&scene.apis) {
+            let path = format!("/api-invocation-logs/v1/{}/logs", domain.aef.id);
+            let report = report(&domain.aef.id, &invoker.id, api);
+            let answer = domain.aef.post(&path, &report).await;
+            assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.json());
         }
         let mut subscriptions = BTreeMap::new();
         for party in scene.parties() {
@@ -203,7 +218,8 @@ impl Scene {
             )
         } else if operation.path.contains("{aefId}") {
             id(&domain.aef.id)
-        } else if operation.path.contains("{subscriberId}") {
+        } else if operation.path.contains("{subscriberId}") || operation.path.contains("{entityId}")
+        {
             id(&self.counterpart(who, choice).id)
         } else if operation.path.starts_with("/access-control")
             || operation.path.starts_with("/capif-routing")
@@ -219,6 +235,7 @@ impl Scene {
             ("{registrationId}", &first),
             ("{apfId}", &first),
             ("{subscriberId}", &first),
+            ("{entityId}", &first),
             ("{apiInvokerId}", &first),
             ("{securityId}", &first),
             ("{aefId}", &first),
@@ -289,7 +306,11 @@ impl Scene {
         let own = &self.domains[self.side(who)];
         match operation {
             "CreateOnboardedAPIInvoker" => enrolment(&keys::request(&keys::p256())),
-            "UpdateIndOnboardedAPIInvoker" => self.invokers[side].details.clone(),
+            "UpdateIndOnboardedAPIInvoker" => {
+                let mut details = self.invokers[side].details.clone();
+                details.as_object_mut().unwrap().remove("apiList");
+                details
+            }
             "ModifyIndOnboardedAPIInvoker" => json!({ "apiInvokerInformation": "changed" }),
             "CreateApiProvRegist" => {
                 registration("", &[function("AMF", &keys::request(&keys::p256()))])
@@ -310,14 +331,9 @@ impl Scene {
             "DeleteAuthIndAPIInvForAPIs" => {
                 json!({ "apiInvokerId": first, "apiIds": [self.apis[side]], "cause": "OVERLIMIT_USAGE" })
             }
-            "CreateLogEntServAPIInv" => json!({
-                "aefId": who.id,
-                "apiInvokerId": self.invokers[side].id,
-                "logs": [{
-                    "apiId": self.apis[self.side(who)], "apiName": "weather", "apiVersion": "v1", "resourceName": "today",
-                    "protocol": "HTTP_1_1", "result": "200",
-                }],
-            }),
+            "CreateLogEntServAPIInv" => {
+                report(&who.id, &self.invokers[side].id, &self.apis[self.side(who)])
+            }
             "HandOverOnboardingCredential" => {
                 let token = keys::public_pem(&keys::p256());
                 json!({ "token": token, "expires": self.tomorrow })
@@ -326,6 +342,17 @@ impl Scene {
             other => panic!("no body for {other}"),
         }
     }
+}
+
+/// One call, as an AEF reports it.
+fn report(aef: &str, invoker: &str, api: &str) -> Value {
+    json!({
+        "aefId": aef,
+        "apiInvokerId": invoker,
+        "logs": [{
+            "apiId": api, "apiName": "weather", "apiVersion": "v1", "resourceName": "today", "protocol": "HTTP_1_1", "result": "200",
+        }],
+    })
 }
 
 fn subscription() -> Value {

@@ -54,7 +54,7 @@ async fn the_answer_carries_everything() {
         body["notificationDestination"]
     );
     assert_eq!(details["apiInvokerInformation"], "a test");
-    assert_eq!(details["supportedFeatures"], "0");
+    assert_eq!(details["supportedFeatures"], "c");
     assert_eq!(
         details["vendorSpecific-000001"],
         body["vendorSpecific-000001"]
@@ -208,10 +208,8 @@ async fn the_private_key_stays_with_the_invoker() {
         .unwrap();
     let key_pem = std::fs::read_to_string(path).unwrap();
     let der = keys::der(&key_pem);
-    let sent = &invoker
-        .details()
-        .onboarding_information
-        .api_invoker_public_key;
+    let details = invoker.details();
+    let sent = &details.onboarding_information.api_invoker_public_key;
     assert!(sent.contains("CERTIFICATE REQUEST"));
     for secret in [&der[..], key_pem.as_bytes(), pem_body(&key_pem).as_bytes()] {
         assert!(!world.store_holds(secret));

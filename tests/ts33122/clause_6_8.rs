@@ -1,5 +1,6 @@
 //! Offboarding (TS 33.122 clause 6.8): what is left of an invoker afterwards, which is nothing.
 
+mod completeness;
 mod restarts;
 
 use std::{
@@ -369,13 +370,13 @@ async fn gone_everywhere(by: By, method: SecurityMethod) {
     assert_eq!(next.unwrap().unwrap().into_data().unwrap(), "second");
     assert!(site.upstream.connections() > 0);
 
-    // Nothing stands under the id, but what was logged about calls.
+    // Nothing stands under the id, but what was logged about calls, and that it was done.
     site.gateway.drain(std::time::Duration::ZERO).await;
     site.world.stop().await;
     let kinds = kinds_that_name(&site.world, &amy.id).await;
     assert_eq!(
         kinds,
-        BTreeSet::from(["InvocationLog".to_owned()]),
+        BTreeSet::from(["Audit".to_owned(), "InvocationLog".to_owned()]),
         "{by:?}"
     );
     assert!(

@@ -3,6 +3,8 @@
 mod access_control;
 mod annex_a;
 mod annex_c;
+mod audit;
+mod authority;
 mod clause_4_and_5;
 mod clause_6_1;
 mod clause_6_3;
@@ -11,3 +13,5 @@ mod clause_6_5;
 mod clause_6_7;
 mod clause_6_8;
 mod revocation;
+mod revocation_information;
+mod s0;

@@ -49,6 +49,11 @@ pub(crate) enum Denial {
         "the key of this connection has expired or been replaced: ask the CAPIF core function for a new one"
     )]
     DeadKey,
+    /// The certificate of the connection is not one of the invoker's that count.
+    #[error(
+        "the certificate of this connection has been replaced or taken back: connect with the one that the CAPIF core function issued last"
+    )]
+    DeadCertificate,
     /// The interface takes a token beside a certificate only (D-29).
     #[error("this interface asks for your certificate beside the access token")]
     NoCertificate,
@@ -111,6 +116,7 @@ impl Denial {
             | Self::UnknownInvoker
             | Self::MethodMismatch
             | Self::DeadKey
+            | Self::DeadCertificate
             | Self::NoCertificate => StatusCode::UNAUTHORIZED,
             Self::ForeignConnection => StatusCode::MISDIRECTED_REQUEST,
             Self::NotGranted | Self::NotNow | Self::CcfOnly => StatusCode::FORBIDDEN,
@@ -144,7 +150,8 @@ impl Denial {
             Self::InvalidToken
             | Self::ExpiredToken
             | Self::Contradiction
-            | Self::UnknownInvoker => Some("Bearer error=\"invalid_token\""),
+            | Self::UnknownInvoker
+            | Self::DeadCertificate => Some("Bearer error=\"invalid_token\""),
             Self::NotGranted => Some("Bearer error=\"insufficient_scope\""),
             Self::ManyCredentials => Some("Bearer error=\"invalid_request\""),
             Self::NoCertificate => Some("Bearer error=\"invalid_token\""),

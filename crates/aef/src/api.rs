@@ -6,11 +6,9 @@
 //!   `check-authentication`, by which anybody may have the gateway ask the CCF about an invoker before it calls. Nobody has
 //!   proved anything there, so the answer is the same whatever the CCF said, and each address has only so many questions (D-31).
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use capif_procedures::events::TRUST_UPDATED;
 use capif_spec::{
     aef_security::{
         CheckAuthenticationReq, CheckAuthenticationRsp, RevokeAuthorizationReq,
@@ -20,14 +18,16 @@ use capif_spec::{
     events::{CapifEvent, CapifEventDetail, EventNotification},
     json,
 };
-use capif_transport::{Body, Closing, Connection, Connections, Peer, collect, empty, full};
+use capif_transport::{Body, Closing, Connection, Peer, collect, empty, full};
+use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use crate::{
-    access::Access, answer::Denial, buckets::Buckets, contexts::Contexts, link::ANSWER_TIME,
-    proof::belongs_to, publication::Publication, subscription::Subscription,
+    access::Access, answer::Denial, buckets::Buckets, comparison::QUESTIONS_MAX,
+    contexts::Contexts, link::ANSWER_TIME, publication::Publication, settlement::Settlement,
+    subscription::Subscription, tokens::TokenKeys, upkeep::Upkeep,
 };
 
 /// Where notifications are taken.
@@ -58,8 +58,9 @@ pub(crate) struct OwnApi {
     pub(crate) publication: Arc<Publication>,
     /// The gateway's own subscription: others may have theirs sent here, which is none of its business.
     pub(crate) subscription: Arc<Subscription>,
-    /// Those of the listener, once it serves.
-    pub(crate) connections: Arc<OnceLock<Arc<Connections>>>,
+    pub(crate) settlement: Arc<Settlement>,
+    pub(crate) upkeep: Arc<Upkeep>,
+    pub(crate) tokens: Arc<TokenKeys>,
     pub(crate) checks: Buckets,
 }
 
@@ -175,10 +176,24 @@ impl OwnApi {
                     }
                 }
             }
-            // It negotiated anew: what is known is out of date, but nothing that runs is.
+            // It negotiated anew, or its certificate was renewed: what is known is out of date, but what runs is finished.
             CapifEvent::ApiInvokerUpdated if !invokers.is_empty() => {
-                for invoker in invokers {
-                    self.contexts.forget(invoker);
+                futures_util::stream::iter(invokers.to_vec())
+                    .for_each_concurrent(QUESTIONS_MAX, |invoker| self.settlement.follow(invoker))
+                    .await;
+            }
+            // Whom to believe, and by which keys tokens are signed. Without the new ones there is no acknowledgement.
+            CapifEvent::Other(name) if name == TRUST_UPDATED => {
+                let followed = async {
+                    self.upkeep.follow().await?;
+                    self.tokens.look().await
+                };
+                let followed = tokio::time::timeout(ANSWER_TIME, followed).await;
+                // Who stayed with an authority that is no more counts for nothing.
+                self.contexts.forget_all();
+                if !matches!(followed, Ok(Ok(()))) {
+                    tracing::warn!("the roots of the CAPIF core function were not looked at");
+                    return Err(Denial::Unchecked);
                 }
             }
             CapifEvent::ServiceApiUpdate => {
@@ -209,12 +224,7 @@ impl OwnApi {
     fn drop_invoker(&self, invoker: &ApiInvokerId) {
         self.contexts.forget(invoker);
         self.access.forget(invoker);
-        let closed = self.connections.get().map_or(0, |connections| {
-            connections.close(
-                |connection| belongs_to(connection, invoker.as_str()),
-                Closing::Now,
-            )
-        });
+        let closed = self.settlement.close(invoker, Closing::Now, |_| true);
         tracing::info!(%invoker, connections = closed, "an API invoker was dropped");
     }
 }

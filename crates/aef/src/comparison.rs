@@ -1,29 +1,28 @@
 //! What is looked at from time to time, whatever the events say (D-28, D-37): a lost event, a lost subscription, or a core function
 //! that cannot be reached must not leave anybody with a right for long.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use capif_spec::common::ApiInvokerId;
-use capif_transport::{Closing, Connection, Connections, Peer, SharedClock};
+use capif_transport::SharedClock;
 use futures_util::StreamExt;
-use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use crate::{
     access::Access,
-    contexts::{Authorization, Contexts},
+    contexts::Contexts,
     link::{ANSWER_TIME, Link},
-    proof::{belongs_to, owners},
     publication::Publication,
+    settlement::Settlement,
     subscription::Subscription,
     tokens::TokenKeys,
+    upkeep::Upkeep,
 };
 
 /// How often it is looked whether anything is due.
 const TICK: Duration = Duration::from_secs(1);
 
 /// How many invokers are asked about at the same time.
-const QUESTIONS_MAX: usize = 8;
+pub(crate) const QUESTIONS_MAX: usize = 8;
 
 /// Compares what is remembered with what the core function says.
 pub(crate) struct Comparison {
@@ -32,10 +31,10 @@ pub(crate) struct Comparison {
     pub(crate) publication: Arc<Publication>,
     pub(crate) subscription: Arc<Subscription>,
     pub(crate) tokens: Arc<TokenKeys>,
-    pub(crate) connections: Arc<Connections>,
+    pub(crate) settlement: Arc<Settlement>,
+    pub(crate) upkeep: Arc<Upkeep>,
     pub(crate) link: Arc<Link>,
     pub(crate) clock: SharedClock,
-    pub(crate) api_name: String,
     /// How much time passes between two comparisons.
     pub(crate) period: time::Duration,
 }
@@ -44,7 +43,9 @@ impl Comparison {
     /// Runs until stopped.
     pub(crate) async fn run(self, mut stopped: watch::Receiver<bool>) {
         tokio::select! {
-            () = async { tokio::join!(self.watch(), self.compare_always()); } => {}
+            () = async {
+                tokio::join!(self.watch(), self.compare_always(), self.upkeep.run());
+            } => {}
             _ = stopped.wait_for(|stopped| *stopped) => {}
         }
     }
@@ -53,10 +54,16 @@ impl Comparison {
     async fn watch(&self) {
         loop {
             tokio::time::sleep(TICK).await;
+            self.settlement.end_outlived();
+            let was_down = self.link.is_down();
             if self.link.is_quiet() {
                 let question = tokio::time::timeout(ANSWER_TIME, self.tokens.look());
                 let answered = matches!(question.await, Ok(Ok(())));
                 let _noted = self.link.note(answered.then_some(()).ok_or(()));
+                if was_down && answered {
+                    // It answers, but not everything: perhaps it wants another certificate first.
+                    self.look("trust and renewal", self.upkeep.follow()).await;
+                }
             }
             self.link.judge();
         }
@@ -79,18 +86,13 @@ impl Comparison {
         let missed = self.look("subscription", self.subscription.look()).await;
         let changed = self.look("publication", self.publication.look()).await;
         self.look("token keys", self.tokens.look()).await;
+        self.look("trust and renewal", self.upkeep.follow()).await;
         if missed || changed {
             self.contexts.forget_all();
             self.access.forget_all();
         }
-        let connected: BTreeSet<ApiInvokerId> = self
-            .connections
-            .live()
-            .iter()
-            .flat_map(|connection| owners(connection).collect::<Vec<_>>())
-            .collect();
-        futures_util::stream::iter(connected)
-            .for_each_concurrent(QUESTIONS_MAX, |invoker| self.compare_one(invoker))
+        futures_util::stream::iter(self.settlement.connected())
+            .for_each_concurrent(QUESTIONS_MAX, |invoker| self.settlement.compare(invoker))
             .await;
     }
 
@@ -108,51 +110,5 @@ impl Comparison {
         };
         tracing::warn!(what, reason, "not compared with the CAPIF core function");
         T::default()
-    }
-
-    /// Asks about an invoker that is connected, and ends the connections that it has no longer a right to.
-    async fn compare_one(&self, invoker: ApiInvokerId) {
-        let before = self.contexts.recall(&invoker).flatten();
-        let now = self.clock.now();
-        // Who cannot be asked about for too long has no right either.
-        let known = self.contexts.renewed(&invoker).await.unwrap_or_default();
-        let Some(authorization) = known.filter(|known| known.concerns(&self.api_name)) else {
-            self.contexts.forget(&invoker);
-            self.close(&invoker, Closing::Now, |_| true);
-            return;
-        };
-        let taken_away = before.is_some_and(|before| before.generation < authorization.generation);
-        self.close(&invoker, Closing::AfterResponses, |connection| {
-            taken_away || !is_current(connection, &authorization, now)
-        });
-    }
-
-    fn close(&self, invoker: &ApiInvokerId, closing: Closing, which: impl Fn(&Connection) -> bool) {
-        let closed = self.connections.close(
-            |connection| belongs_to(connection, invoker.as_str()) && which(connection),
-            closing,
-        );
-        if closed > 0 {
-            tracing::info!(%invoker, connections = closed, "connections of an API invoker that the comparison ended");
-        }
-    }
-}
-
-impl Authorization {
-    /// Whether it is about an API, be it with a method that has changed since.
-    fn concerns(&self, api_name: &str) -> bool {
-        self.methods.contains_key(api_name) || self.outdated.contains(api_name)
-    }
-}
-
-/// Whether key or certificate of a connection are still the invoker's.
-fn is_current(connection: &Connection, authorization: &Authorization, now: OffsetDateTime) -> bool {
-    match &connection.peer {
-        Peer::Anonymous => true,
-        Peer::Certificate(certificate) => {
-            let counts = authorization.certificate.as_ref();
-            counts.is_none_or(|counts| *counts == certificate.fingerprint.to_string())
-        }
-        Peer::Psk(psk) => authorization.key(&psk.identity, now).is_some(),
     }
 }

@@ -1,8 +1,8 @@
 //! How each API invoker authenticates at this interface, and what it may call (TS 33.122 clause 6.5.1).
 
 use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -29,6 +29,12 @@ use crate::{
 /// How long it is believed that the CCF knows nothing of somebody.
 const UNKNOWN_AGE_MAX: Duration = Duration::seconds(1);
 
+/// How many certificates beside the one in use are taken of an invoker.
+const ALSO_MAX: usize = 16;
+
+/// How many endings are remembered.
+const ENDINGS_MAX: usize = 400_000;
+
 /// The security contexts, as far as they are known.
 pub(crate) type Contexts = Memory<ContextSource>;
 
@@ -50,10 +56,24 @@ pub(crate) struct Authorization {
     pub(crate) outdated: HashSet<String>,
     /// Tokens of an earlier generation are dead.
     pub(crate) generation: u64,
-    /// SHA-256 of the certificate that counts, when one does.
-    pub(crate) certificate: Option<String>,
+    /// The certificates that count, when the method is by certificate.
+    pub(crate) certificates: Option<Certificates>,
     /// The keys for this interface, whether their method still counts or not.
     pub(crate) keys: Vec<AefPsk>,
+}
+
+/// The certificates of an invoker by their SHA-256, each with the moment from when on it counts no longer, if that is known: the
+/// one in use, the one that is to follow it, and those that are on their way out.
+#[derive(Debug, Default)]
+pub(crate) struct Certificates(Vec<(String, Option<OffsetDateTime>)>);
+
+impl Certificates {
+    /// Whether this one counts, to the second.
+    pub(crate) fn count(&self, fingerprint: &str, now: OffsetDateTime) -> bool {
+        self.0
+            .iter()
+            .any(|(counted, until)| counted == fingerprint && until.is_none_or(|until| now < until))
+    }
 }
 
 /// A key that an invoker derived for this interface (TS 33.122 clause 6.5.2.1).
@@ -72,10 +92,47 @@ impl Authorization {
             .find(|key| key.identity == identity && now < key.expires)
     }
 
+    /// When something of it ends that a connection may rest on.
+    fn endings(&self) -> impl Iterator<Item = OffsetDateTime> {
+        let certificates = self.certificates.iter().flat_map(|all| &all.0);
+        let certificates = certificates.filter_map(|(_, until)| *until);
+        certificates.chain(self.keys.iter().map(|key| key.expires))
+    }
+
     /// The number of the newest key.
     pub(crate) fn newest_key(&self) -> Option<u64> {
         let number = |key: &AefPsk| aefpsk::invoker_of(&key.identity).map(|(_, number)| number);
         self.keys.iter().filter_map(number).max()
+    }
+}
+
+/// When certificates and keys of invokers end, so that connections which rest on them end in time.
+#[derive(Default)]
+pub(crate) struct Endings(Mutex<BTreeSet<(OffsetDateTime, ApiInvokerId)>>);
+
+impl Endings {
+    fn note(&self, id: &ApiInvokerId, authorization: &Authorization) {
+        let mut all = self.lock();
+        for ending in authorization.endings() {
+            // What is too much is found by the comparison.
+            if all.len() < ENDINGS_MAX {
+                all.insert((ending, id.clone()));
+            }
+        }
+    }
+
+    /// The invokers of whom something has ended since this was last asked.
+    pub(crate) fn past(&self, now: OffsetDateTime) -> BTreeSet<ApiInvokerId> {
+        let mut all = self.lock();
+        let mut past = BTreeSet::new();
+        while all.first().is_some_and(|(ending, _)| *ending <= now) {
+            past.extend(all.pop_first().map(|(_, id)| id));
+        }
+        past
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<(OffsetDateTime, ApiInvokerId)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -87,6 +144,7 @@ pub(crate) struct ContextSource {
     /// The one version of TLS in which keys are used here.
     pub(crate) version: PskVersion,
     pub(crate) trust: Arc<Trust>,
+    pub(crate) endings: Arc<Endings>,
 }
 
 impl Source for ContextSource {
@@ -101,6 +159,7 @@ impl Source for ContextSource {
         if let Some(anchors) = reading.anchors {
             self.trust.believe(anchors, began);
         }
+        self.endings.note(id, &reading.authorization);
         Ok(Some(reading.authorization))
     }
 }
@@ -143,6 +202,37 @@ struct PkiInfo {
     certificate: Option<String>,
     #[serde(default, rename = "caPem")]
     anchors: Option<Vec<String>>,
+    /// What else counts: a certificate that is to follow, and those that were replaced, until they end.
+    #[serde(default)]
+    also: Vec<AlsoCounts>,
+}
+
+#[derive(Deserialize)]
+struct AlsoCounts {
+    #[serde(rename = "x5t#S256")]
+    certificate: String,
+    /// In seconds of Unix time.
+    #[serde(default)]
+    until: Option<i64>,
+}
+
+impl PkiInfo {
+    /// The certificates that count. An end that cannot be is no time at all.
+    fn certificates(&mut self) -> Certificates {
+        let active = self
+            .certificate
+            .take()
+            .map(|certificate| (certificate, None));
+        let also = std::mem::take(&mut self.also).into_iter();
+        let also = also.take(ALSO_MAX).filter_map(|also| {
+            let until = match also.until {
+                None => None,
+                Some(until) => Some(OffsetDateTime::from_unix_timestamp(until).ok()?),
+            };
+            Some((also.certificate, until))
+        });
+        Certificates(active.into_iter().chain(also).collect())
+    }
 }
 
 #[derive(Default)]
@@ -190,8 +280,8 @@ fn read(
                     .extend(keys(&information, invoker, own, version));
             }
             SecurityMethod::Pki => {
-                if let Ok(pki) = json::from_slice::<PkiInfo>(information.as_bytes()) {
-                    authorization.certificate = pki.certificate;
+                if let Ok(mut pki) = json::from_slice::<PkiInfo>(information.as_bytes()) {
+                    authorization.certificates = Some(pki.certificates());
                     reading.anchors = pki.anchors;
                 }
             }

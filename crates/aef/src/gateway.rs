@@ -14,8 +14,8 @@ use capif_spec::{
     vendor::PskTls as PskTlsWord,
 };
 use capif_transport::{
-    Acceptor, Anchors, Client, ClientCertificates, ClientLimits, ClientTls, Connections, PskTls,
-    PskVersion, Server, ServerTls, TlsError,
+    Acceptor, Anchors, Client, ClientCertificates, ClientLimits, ClientTls, Connections,
+    Fingerprint, PskTls, PskVersion, Server, ServerTls, TlsError,
 };
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -26,7 +26,8 @@ use crate::{
     buckets::Buckets,
     comparison::Comparison,
     config::{GatewayConfig, Interface},
-    contexts::{self, ContextSource, Contexts},
+    contexts::{self, ContextSource, Contexts, Endings},
+    doubts::Doubts,
     edge::Edge,
     invocation::Invocations,
     keys::ContextKeys,
@@ -34,9 +35,11 @@ use crate::{
     log::CallLog,
     memory::Ages,
     publication::Publication,
+    settlement::Settlement,
     subscription::Subscription,
     tokens::TokenKeys,
     trust::Trust,
+    upkeep::Upkeep,
 };
 
 /// The gateway cannot start.
@@ -90,6 +93,7 @@ pub struct Gateway {
     address: String,
     interface: Interface,
     publication: Arc<Publication>,
+    upkeep: Arc<Upkeep>,
     stop: watch::Sender<bool>,
     log: JoinHandle<()>,
     comparison: JoinHandle<()>,
@@ -119,6 +123,8 @@ impl Gateway {
 
         let provider = Arc::new(provider(&config, &address, socket).await?);
         let aef_id = provider.aef_id().clone();
+        let upkeep = Arc::new(Upkeep::new(Arc::clone(&provider), Arc::clone(&clock)));
+        upkeep.catch_up().await;
         // Whoever is offboarded from now on is heard of, and nobody can have called before the API is published.
         let subscription = Subscription::make(
             Arc::clone(&provider),
@@ -137,13 +143,15 @@ impl Gateway {
         };
 
         let link = Arc::new(Link::new(Arc::clone(&clock)));
-        let trust = Arc::new(Trust::new(provider.anchors().clone()));
+        let trust = Arc::new(Trust::new(provider.anchors()));
         let stale = config.stale_after();
+        let endings = Arc::<Endings>::default();
         let source = ContextSource {
             provider: Arc::clone(&provider),
             interface,
             version,
             trust: Arc::clone(&trust),
+            endings: Arc::clone(&endings),
         };
         let ages = contexts::ages(stale);
         let contexts = Contexts::new(source, ages, Arc::clone(&link), Arc::clone(&clock));
@@ -155,12 +163,12 @@ impl Gateway {
             Arc::clone(&link),
             Arc::clone(&clock),
         ));
-        let tokens = TokenKeys::fetch(Arc::clone(&provider), clock.now()).await?;
+        let tokens = TokenKeys::fetch(Arc::clone(&provider)).await?;
         let tokens = Arc::new(tokens);
 
         let lookups = Buckets::per_second(config.lookups_per_second);
         let keys = ContextKeys::new(Arc::clone(&contexts), lookups, Arc::clone(&clock));
-        let anchors = provider.anchors().clone();
+        let anchors = provider.anchors();
         let acceptor = Arc::new(Acceptor::new(ServerTls {
             identity: provider.aef_identity(),
             client_certificates: match config.interface {
@@ -176,11 +184,19 @@ impl Gateway {
             session: None,
         })?);
         trust.lead(Arc::clone(&acceptor));
+        upkeep.lead(trust, Arc::clone(&acceptor));
 
         let (stop, stopped) = watch::channel(false);
         let (call_log, log) =
             CallLog::start(Arc::clone(&provider), aef_id.clone(), stopped.clone());
         let connections = Arc::new(OnceLock::new());
+        let settlement = Arc::new(Settlement {
+            contexts: Arc::clone(&contexts),
+            connections: Arc::clone(&connections),
+            endings,
+            clock: Arc::clone(&clock),
+            api_name: config.api.name.clone(),
+        });
         let edge = Edge {
             interface: config.interface,
             invocations: Invocations {
@@ -190,6 +206,7 @@ impl Gateway {
                 api: config.api.clone(),
                 upstream,
                 contexts: Arc::clone(&contexts),
+                doubts: Doubts::default(),
                 access: Arc::clone(&access),
                 tokens: Arc::clone(&tokens),
                 log: call_log,
@@ -200,7 +217,9 @@ impl Gateway {
                 access: Arc::clone(&access),
                 publication: Arc::clone(&publication),
                 subscription: Arc::clone(&subscription),
-                connections: Arc::clone(&connections),
+                settlement: Arc::clone(&settlement),
+                upkeep: Arc::clone(&upkeep),
+                tokens: Arc::clone(&tokens),
                 checks: Buckets::per_second(config.lookups_per_second),
             },
         };
@@ -213,10 +232,10 @@ impl Gateway {
             publication: Arc::clone(&publication),
             subscription,
             tokens,
-            connections: Arc::clone(server.connections()),
+            settlement,
+            upkeep: Arc::clone(&upkeep),
             link,
             clock,
-            api_name: config.api.name,
             period: ages.fresh,
         };
         Ok(Self {
@@ -225,6 +244,7 @@ impl Gateway {
             address: address.to_string(),
             interface: config.interface,
             publication,
+            upkeep,
             stop,
             log,
             comparison: tokio::spawn(comparison.run(stopped)),
@@ -259,6 +279,12 @@ impl Gateway {
     #[must_use]
     pub fn methods(&self) -> Vec<SecurityMethod> {
         self.publication.terms().methods.clone()
+    }
+
+    /// The SHA-256 of the certificate that it shows; another one after each renewal.
+    #[must_use]
+    pub fn certificate(&self) -> Fingerprint {
+        self.upkeep.certificate()
     }
 
     /// The live connections of CAPIF-2/2e.

@@ -27,6 +27,7 @@ use crate::{
     answer::Denial,
     config::{ExposedApi, Upstream},
     contexts::{Authorization, Contexts},
+    doubts::Doubts,
     headers,
     log::CallLog,
     path::{self, ApiPath},
@@ -43,6 +44,7 @@ pub(crate) struct Invocations {
     pub(crate) upstream: Upstream,
     pub(crate) client: Client,
     pub(crate) contexts: Arc<Contexts>,
+    pub(crate) doubts: Doubts,
     pub(crate) access: Arc<Access>,
     pub(crate) tokens: Arc<TokenKeys>,
     pub(crate) log: CallLog,
@@ -126,7 +128,7 @@ impl Invocations {
         };
         if result
             .as_ref()
-            .is_err_and(|denial| *denial == Denial::DeadKey)
+            .is_err_and(|denial| [Denial::DeadKey, Denial::DeadCertificate].contains(denial))
         {
             // The next one takes a handshake, which tells the same.
             connection.close_after_response();
@@ -159,7 +161,11 @@ impl Invocations {
             let allowed = || self.allow(&caller, authorization, now).is_ok();
             !exposed || (!caller.is_newer_than(authorization) && allowed())
         });
-        if !holds {
+        let shown = match &caller.proof {
+            Proof::Certificate(fingerprint) => Some(fingerprint.as_str()),
+            _ => None,
+        };
+        if !holds && shown.is_none_or(|shown| !self.doubts.hold(shown, arrived)) {
             // What is remembered may be out of date.
             let since = self.contexts.since(&caller.id, arrived).await;
             known = since.map_err(|_| Denial::Unchecked)?;
@@ -169,7 +175,11 @@ impl Invocations {
         if !exposed {
             return Err(Denial::UnknownApi);
         }
-        self.allow(&caller, &authorization, now)?;
+        let allowed = self.allow(&caller, &authorization, now);
+        if let (Err(Denial::DeadCertificate), Some(shown)) = (&allowed, shown) {
+            self.doubts.add(shown, Instant::now());
+        }
+        allowed?;
         let admitted = self
             .access
             .admit(&caller.id, authorization.generation, now)
@@ -203,8 +213,9 @@ impl Invocations {
                 authorization.key(identity, now).ok_or(Denial::DeadKey)?;
             }
             Proof::Certificate(fingerprint) => {
-                if authorization.certificate.as_ref() != Some(fingerprint) {
-                    return Err(Denial::UnknownInvoker);
+                let certificates = authorization.certificates.as_ref();
+                if !certificates.is_some_and(|all| all.count(fingerprint, now)) {
+                    return Err(Denial::DeadCertificate);
                 }
             }
             Proof::Token(token) => {

@@ -20,6 +20,8 @@ pub mod invocation;
 
 mod proof;
 
+mod doubts;
+
 mod tokens;
 
 mod access;
@@ -49,6 +51,10 @@ mod trust;
 mod publication;
 
 mod subscription;
+
+mod settlement;
+
+mod upkeep;
 
 mod comparison;
 

@@ -1,7 +1,11 @@
 //! Verification of access tokens (TS 33.122 clause C.2, RFC 7515, RFC 8725): keys come from the CCF alone, and the algorithm comes from
 //! the key.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -9,12 +13,13 @@ use capif_client::Provider;
 use capif_spec::{json, security::AccessTokenClaims};
 use jsonwebtoken::{
     Algorithm, DecodingKey, Validation,
-    jwk::{AlgorithmParameters, EllipticCurve, JwkSet},
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk},
 };
 use serde::Deserialize;
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
+use tokio::time::Instant;
 
-use crate::answer::Denial;
+use crate::{answer::Denial, link::ANSWER_TIME};
 
 /// How far the clocks of CCF and AEF may be apart, in seconds (R-C-05).
 const SKEW_SECONDS: i64 = 30;
@@ -22,19 +27,54 @@ const SKEW_SECONDS: i64 = 30;
 /// The longest token that is looked at, in bytes.
 const TOKEN_BYTES_MAX: usize = 8 * 1024;
 
-/// The shortest pause between two fetches of keys, however many unknown ones are named.
-const FETCH_PAUSE: Duration = Duration::seconds(5);
+/// The pause between two fetches that are made because a token names an unknown key, however many are named: who comes in
+/// between waits, and all share the next fetch.
+const FETCH_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long it is believed that there is no such key.
+const ABSENT_AGE_MAX: Duration = Duration::from_secs(5);
+
+/// How many such names are remembered.
+const ABSENT_MAX: usize = 1024;
+
+/// The longest name of a key, in bytes.
+const KID_BYTES_MAX: usize = 256;
+
+/// How many keys are taken.
+const KEYS_MAX: usize = 64;
 
 struct Key {
     kid: String,
     key: DecodingKey,
 }
 
+/// Where the keys come from.
+pub(crate) trait KeySource: Send + Sync + 'static {
+    /// The set as it is published now.
+    fn set(&self) -> impl Future<Output = Result<serde_json::Value, capif_client::Error>> + Send;
+}
+
+impl KeySource for Arc<Provider> {
+    async fn set(&self) -> Result<serde_json::Value, capif_client::Error> {
+        self.jwks().await
+    }
+}
+
+/// The last fetch.
+struct Fetch {
+    /// What is answered holds from here on; of a fetch without an answer, when it ended.
+    at: Instant,
+    answered: bool,
+}
+
 /// The token keys of the CCF.
-pub(crate) struct TokenKeys {
-    provider: Arc<Provider>,
+pub(crate) struct TokenKeys<S: KeySource = Arc<Provider>> {
+    source: S,
     keys: ArcSwap<Vec<Key>>,
-    fetched: Mutex<OffsetDateTime>,
+    /// One fetch at a time, so that an older answer never replaces a newer one.
+    fetching: tokio::sync::Mutex<Option<Fetch>>,
+    /// The names of keys that there were not, and until when that is believed.
+    absent: Mutex<HashMap<String, Instant>>,
 }
 
 #[derive(Deserialize)]
@@ -45,18 +85,17 @@ struct JoseHeader {
     crit: Option<serde_json::Value>,
 }
 
-impl TokenKeys {
+impl<S: KeySource> TokenKeys<S> {
     /// Fetches the keys for the first time.
-    pub(crate) async fn fetch(
-        provider: Arc<Provider>,
-        now: OffsetDateTime,
-    ) -> Result<Self, capif_client::Error> {
-        let keys = read(&provider.jwks().await?);
-        Ok(Self {
-            provider,
-            keys: ArcSwap::from_pointee(keys),
-            fetched: Mutex::new(now),
-        })
+    pub(crate) async fn fetch(source: S) -> Result<Self, capif_client::Error> {
+        let keys = Self {
+            source,
+            keys: ArcSwap::default(),
+            fetching: tokio::sync::Mutex::default(),
+            absent: Mutex::default(),
+        };
+        keys.look().await?;
+        Ok(keys)
     }
 
     /// Verifies a token and its time.
@@ -73,7 +112,7 @@ impl TokenKeys {
             return Err(Denial::InvalidToken);
         }
         if !self.holds(&header.kid) {
-            self.fetch_again(now).await;
+            self.find(&header.kid).await?;
         }
         let keys = self.keys.load();
         let key = keys
@@ -102,29 +141,76 @@ impl TokenKeys {
         Ok(claims)
     }
 
-    /// Fetches the keys as they are now (D-28). Says whether that worked.
+    /// Fetches the keys as they are now (D-28), whatever was fetched before. A key that is not published any more is dropped.
     pub(crate) async fn look(&self) -> Result<(), capif_client::Error> {
-        let set = self.provider.jwks().await?;
-        self.keys.store(Arc::new(read(&set)));
-        Ok(())
+        self.take(&mut *self.fetching.lock().await).await
     }
 
     fn holds(&self, kid: &str) -> bool {
         self.keys.load().iter().any(|key| key.kid == kid)
     }
 
-    /// Fetches the keys once more, but not for every unknown name that somebody invents.
-    async fn fetch_again(&self, now: OffsetDateTime) {
-        {
-            let mut fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
-            if now - *fetched < FETCH_PAUSE {
-                return;
+    /// Looks for a key of which nobody has heard. That there is none rests on a fetch that began after the token came, so that no
+    /// token is refused because its key is newer than what is remembered.
+    async fn find(&self, kid: &str) -> Result<(), Denial> {
+        let arrived = Instant::now();
+        if kid.len() > KID_BYTES_MAX || self.is_absent(kid, arrived) {
+            return Err(Denial::InvalidToken);
+        }
+        let mut last = self.fetching.lock().await;
+        if self.holds(kid) {
+            return Ok(());
+        }
+        let fetched = last.as_ref().is_some_and(|last| last.at > arrived);
+        if !fetched {
+            if let Some(last) = &*last {
+                tokio::time::sleep_until(last.at + FETCH_PAUSE).await;
             }
-            *fetched = now;
+            let fetch = tokio::time::timeout(ANSWER_TIME, self.take(&mut last));
+            let reason = match fetch.await {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_) => Some("no answer in time".to_owned()),
+            };
+            if let Some(reason) = reason {
+                tracing::warn!(reason, "token keys were not fetched");
+                // Those who wait share this as well.
+                *last = Some(Fetch {
+                    at: Instant::now(),
+                    answered: false,
+                });
+            }
         }
-        if let Err(error) = self.look().await {
-            tracing::warn!(%error, "token keys were not fetched");
+        if self.holds(kid) {
+            return Ok(());
         }
+        if !last.as_ref().is_some_and(|last| last.answered) {
+            return Err(Denial::Unchecked);
+        }
+        let mut absent = self.absent();
+        if absent.len() >= ABSENT_MAX {
+            absent.clear();
+        }
+        absent.insert(kid.to_owned(), Instant::now() + ABSENT_AGE_MAX);
+        Err(Denial::InvalidToken)
+    }
+
+    /// Fetches, and notes when that began.
+    async fn take(&self, last: &mut Option<Fetch>) -> Result<(), capif_client::Error> {
+        let at = Instant::now();
+        let set = self.source.set().await?;
+        *last = Some(Fetch { at, answered: true });
+        self.keys.store(Arc::new(read(&set)));
+        self.absent().clear();
+        Ok(())
+    }
+
+    fn is_absent(&self, kid: &str, now: Instant) -> bool {
+        self.absent().get(kid).is_some_and(|until| now < *until)
+    }
+
+    fn absent(&self) -> std::sync::MutexGuard<'_, HashMap<String, Instant>> {
+        self.absent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -143,22 +229,26 @@ fn split(token: &str) -> Option<(JoseHeader, AccessTokenClaims)> {
     ))
 }
 
-/// The ES256 keys of a JWKS.
+/// The ES256 keys of a JWKS. One that cannot be read is left out; it takes no other along.
 fn read(set: &serde_json::Value) -> Vec<Key> {
-    let set: JwkSet = serde_json::from_value(set.clone()).unwrap_or(JwkSet { keys: Vec::new() });
-    set.keys
-        .iter()
-        .filter_map(|jwk| {
-            let AlgorithmParameters::EllipticCurve(key) = &jwk.algorithm else {
-                return None;
-            };
-            if key.curve != EllipticCurve::P256 {
-                return None;
-            }
-            Some(Key {
-                kid: jwk.common.key_id.clone()?,
-                key: DecodingKey::from_jwk(jwk).ok()?,
-            })
+    let keys = set.get("keys").and_then(serde_json::Value::as_array);
+    let keys = keys.into_iter().flatten();
+    keys.filter_map(|jwk| {
+        let jwk: Jwk = serde_json::from_value(jwk.clone()).ok()?;
+        let AlgorithmParameters::EllipticCurve(key) = &jwk.algorithm else {
+            return None;
+        };
+        if key.curve != EllipticCurve::P256 {
+            return None;
+        }
+        Some(Key {
+            key: DecodingKey::from_jwk(&jwk).ok()?,
+            kid: jwk.common.key_id?,
         })
-        .collect()
+    })
+    .take(KEYS_MAX)
+    .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,11 @@
-//! Whose invoker certificates count (TS 33.122 clause 6.5.2.2): the roots that the CAPIF core function hands out with the contexts,
-//! as they are now, without a restart (D-28).
+//! Whose invoker certificates count (TS 33.122 clause 6.5.2.2): the roots that the CAPIF core function names, as they are now,
+//! without a restart (D-28).
 //!
-//! Only what came over the connection on which both sides proved themselves is believed. The roots by which the core function
-//! itself is known stay as well, since it calls this listener too; a certificate of an invoker counts only if it is, to the
-//! last octet, the one that the context names, so that more roots let nobody in.
+//! One that keeps a list of its roots is taken at its word: those, and nobody else. Of another one, those that it hands out with
+//! the contexts count, and the ones by which it is known itself, since it calls this listener too.
+//!
+//! Only what came over the connection on which both sides proved themselves is believed. A certificate of an invoker counts only
+//! if it is, to the last octet, one that the context names, so that more roots let nobody in.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,14 +17,15 @@ const ANCHORS_MAX: usize = 16;
 
 /// The roots of invokers' certificates, and where they are used.
 pub(crate) struct Trust {
-    /// Those of the core function itself.
-    registered: Anchors,
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
-    /// What was told last, in order.
+    /// Those of the core function itself.
+    own: Anchors,
+    /// Whether these are all, because it said so.
+    listed: bool,
+    /// What was told with a context last, in order.
     told: Vec<String>,
     /// When the answer with it was asked for.
     asked: Option<Instant>,
@@ -32,9 +35,35 @@ struct State {
 impl Trust {
     pub(crate) fn new(registered: Anchors) -> Self {
         Self {
-            registered,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                own: registered,
+                listed: false,
+                told: Vec::new(),
+                asked: None,
+                acceptor: None,
+            }),
         }
+    }
+
+    /// Takes over the list of roots, which from now on are all that count.
+    pub(crate) fn follow(&self, anchors: Anchors) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = (
+            state.listed,
+            state.own.fingerprints(),
+            state.own.distrusted_keys().to_vec(),
+        );
+        let after = (
+            true,
+            anchors.fingerprints(),
+            anchors.distrusted_keys().to_vec(),
+        );
+        if before == after {
+            return;
+        }
+        state.own = anchors;
+        state.listed = true;
+        self.apply(&state);
     }
 
     /// Makes a listener follow.
@@ -56,6 +85,9 @@ impl Trust {
             return;
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.listed {
+            return;
+        }
         if state.asked.is_some_and(|last| asked < last) {
             return;
         }
@@ -71,9 +103,15 @@ impl Trust {
         let Some(acceptor) = &state.acceptor else {
             return;
         };
-        let own = self.registered.pem();
-        let all = std::iter::once(own.as_str()).chain(state.told.iter().map(String::as_str));
-        let outcome = Anchors::from_pems(all).and_then(|anchors| {
+        let all = if state.listed {
+            Ok(state.own.clone())
+        } else {
+            let own = state.own.pem();
+            let all = std::iter::once(own.as_str()).chain(state.told.iter().map(String::as_str));
+            Anchors::from_pems(all)
+                .map(|all| all.distrusting(state.own.distrusted_keys().iter().copied()))
+        };
+        let outcome = all.and_then(|anchors| {
             let roots = anchors.fingerprints();
             acceptor.set_anchors(anchors).map(|()| roots)
         });

@@ -1,6 +1,9 @@
 //! `capif call`
 
+use std::time::Duration;
+
 use capif_client::OnboardingRequest;
+use capif_spec::api_invoker_management::ApiInvokerEnrolmentDetails;
 use capif_transport::Body;
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use http_body_util::BodyExt;
@@ -10,6 +13,9 @@ use crate::{
     exit::{Exit, Failure},
     input, logging, output,
 };
+
+/// How long a call that has had its answer goes on for the upkeep of the enrolment.
+const UPKEEP_MAX: Duration = Duration::from_secs(15);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -46,6 +52,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         }
         None => Enrolled::open(&args.folder).await?,
     };
+    let before = enrolled.invoker.details();
     let name = api_name(&args.path)?;
     let request = request(args).await?;
     let response = enrolled
@@ -56,7 +63,41 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     output::note(&format!("{:?} {}", response.version(), response.status()));
     let exit = Exit::from(response.status());
     write_out(response.into_body()).await?;
+    keep_up(&enrolled, &before).await;
     Ok(exit)
+}
+
+/// Lets the upkeep of the enrolment end in order. What does not work is no failure of the call, which has had its answer.
+async fn keep_up(enrolled: &Enrolled, before: &ApiInvokerEnrolmentDetails) {
+    let upkeep = tokio::time::timeout(UPKEEP_MAX, enrolled.invoker.upkeep());
+    match upkeep.await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => {
+            let status = enrolled.invoker.renewal_status();
+            output::note(&format!(
+                "the upkeep of the enrolment did not work and is tried again with the next command; the certificate ends on {}: {}",
+                output::time(&status.certificate_expires),
+                enrolled.explain(error)
+            ));
+        }
+        Err(_) => output::note(
+            "the core function is slow to say how the enrolment stands: the next command asks again",
+        ),
+    }
+    let certificate = |details: &ApiInvokerEnrolmentDetails| {
+        let information = &details.onboarding_information;
+        information.api_invoker_certificate.clone()
+    };
+    if certificate(before) != certificate(&enrolled.invoker.details()) {
+        let status = enrolled.invoker.renewal_status();
+        output::note(&format!(
+            "the certificate was renewed: it ends on {}",
+            output::time(&status.certificate_expires)
+        ));
+    }
+    if let Some(warning) = enrolled.warning() {
+        output::note(&warning);
+    }
 }
 
 async fn request(args: Args) -> Result<Request<Body>, Failure> {

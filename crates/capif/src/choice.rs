@@ -106,7 +106,7 @@ pub(crate) fn invoker_id(text: &str) -> Result<ApiInvokerId, String> {
     id(text).map(ApiInvokerId::from)
 }
 
-fn id(text: &str) -> Result<String, String> {
+pub(crate) fn id(text: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if !text.is_empty() && text.bytes().all(plain) {
         Ok(text.to_owned())

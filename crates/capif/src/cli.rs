@@ -3,10 +3,10 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    api, call, config, demo,
+    api, audit, ca, call, config, demo,
     exit::{self, Exit, Failure},
-    gateway, init, invite, invoker, list, offboard, output, permit, policy, provider, revoke,
-    serve,
+    gateway, init, invite, invoker, keys, list, offboard, output, permit, policy, provider, renew,
+    revoke, serve,
 };
 
 /// Common API framework of 3GPP: core function, gateway, invoker and provider in one program
@@ -51,6 +51,14 @@ enum Command {
     Revoke(revoke::Args),
     /// Let an API invoker back in whose authorization was revoked
     Permit(permit::Args),
+    /// Ask API invokers and provider functions to renew their certificates and secrets
+    Renew(renew::Args),
+    /// Look after the certificate authority: see it, let another one follow
+    Ca(ca::Args),
+    /// Look after the keys that sign access tokens
+    Keys(keys::Args),
+    /// Verify and list the audit trail: who did what
+    Audit(audit::Args),
     /// Remove an API invoker from the core function, as its operator
     Offboard(offboard::Args),
     /// Play everything on this machine, and show that it holds
@@ -107,6 +115,10 @@ async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Policy(args) => policy::run(args).await,
         Command::Revoke(args) => revoke::run(args).await,
         Command::Permit(args) => permit::run(args).await,
+        Command::Renew(args) => renew::run(args).await,
+        Command::Ca(args) => ca::run(args).await,
+        Command::Keys(args) => keys::run(args).await,
+        Command::Audit(args) => audit::run(args).await,
         Command::Offboard(args) => offboard::run(args).await,
         Command::Demo(args) => demo::run(args).await,
     }

@@ -58,14 +58,22 @@ fn check(dir: &Path) -> Result<Config, Failure> {
             })?;
         }
     }
-    let ca_file = &config.callbacks.ca_file;
-    if !ca_file.as_os_str().is_empty() {
-        std::fs::File::open(ca_file).map_err(|error| {
-            Failure::usage(format!(
-                "callbacks.ca_file: {} cannot be read ({error})",
-                ca_file.display()
-            ))
-        })?;
+    let files = [
+        ("callbacks.ca_file", &config.callbacks.ca_file),
+        ("custody.passphrase_file", &config.custody.passphrase_file),
+        ("custody.pkcs11_module", &config.custody.pkcs11_module),
+        ("custody.pkcs11_pin_file", &config.custody.pkcs11_pin_file),
+        ("authority.hook_ca_file", &config.authority.hook_ca_file),
+    ];
+    for (key, path) in files {
+        if !path.as_os_str().is_empty() {
+            std::fs::File::open(path).map_err(|error| {
+                Failure::usage(format!(
+                    "{key}: {} cannot be read ({error})",
+                    path.display()
+                ))
+            })?;
+        }
     }
     Ok(config)
 }

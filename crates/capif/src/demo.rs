@@ -26,6 +26,8 @@ mod control;
 
 mod s4;
 
+mod s0;
+
 use clap::ValueEnum;
 
 use self::{stage::Stage, world::World};
@@ -62,6 +64,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     s3::play(&mut stage, &mut world).await?;
     control::play(&mut stage, &mut world).await?;
     s4::play(&mut stage, &mut world).await?;
+    s0::play(&mut stage, &mut world).await?;
     world.end().await;
     stage.close()
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use capif_client::{Enrolment, EnrolmentCode, Error, Invoker, Keystore, OnboardingRequest};
-use capif_transport::{Fingerprint, SharedClock, SystemClock};
+use capif_transport::{Clock, Fingerprint, SharedClock, SystemClock};
 use http::StatusCode;
 
 use crate::{
@@ -146,6 +146,11 @@ impl Enrolled {
         Ok(Self { invoker, folder })
     }
 
+    /// What the user must do about the end of the enrolment, because nothing here can.
+    pub(crate) fn warning(&self) -> Option<String> {
+        self.invoker.renewal_status().warning(SystemClock.now())
+    }
+
     /// What a failure of a request under this enrolment means.
     pub(crate) fn explain(&self, error: Error) -> Failure {
         let disowned = matches!(
@@ -158,7 +163,13 @@ impl Enrolled {
                 ..
             }
         );
+        let must_renew = error
+            .problem()
+            .is_some_and(|problem| problem.cause.as_deref() == Some("RENEWAL_REQUIRED"));
         let failure = Failure::from(error);
+        if must_renew {
+            return failure.next("`capif invoker renew` does that");
+        }
         if !disowned {
             return failure;
         }

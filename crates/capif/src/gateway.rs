@@ -166,7 +166,7 @@ fn explain(dir: &Path, error: &GatewayError) -> Failure {
         }
         (GatewayError::Ccf(_), ErrorKind::Authentication) => {
             Failure::of(Exit::Authentication, error).next(&format!(
-                "if the operator removed this provider, delete {} and register with a new bundle",
+                "if the operator removed this provider, or its certificates ended while it was off, delete {} and register with a new bundle",
                 dir.display()
             ))
         }

@@ -8,6 +8,8 @@ mod negotiate;
 
 mod token;
 
+mod renew;
+
 mod offboard;
 
 mod status;
@@ -35,9 +37,11 @@ enum Command {
     Negotiate(negotiate::Args),
     /// Print an access token for an API, as security method 3 needs it
     Token(token::Args),
+    /// Replace certificate and secret by new ones, and stay enrolled
+    Renew(renew::Args),
     /// Cancel the enrolment, and erase everything that belongs to it
     Offboard(offboard::Args),
-    /// Show the enrolment, and whether the core function still accepts it
+    /// Show the enrolment with its ends, and whether the core function still accepts it
     Status(status::Args),
 }
 
@@ -48,6 +52,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         Command::Discover(args) => discover::run(args).await,
         Command::Negotiate(args) => negotiate::run(args).await,
         Command::Token(args) => token::run(args).await,
+        Command::Renew(args) => renew::run(args).await,
         Command::Offboard(args) => offboard::run(args).await,
         Command::Status(args) => status::run(args).await,
     }

@@ -1,9 +1,12 @@
 //! `capif list`
 
+use std::time::Duration;
+
 use clap::ValueEnum;
 use serde_json::Value;
 
 use crate::{
+    ca::duration,
     exit::{Exit, Failure},
     operator::{CcfFolder, Operator},
     output::{self, Format},
@@ -16,6 +19,9 @@ pub(crate) struct Args {
     /// How the list is written
     #[arg(long, value_enum, default_value_t)]
     output: Format,
+    /// Of expiring: what ends within this time, like 30d or 12h [default: 30d]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    within: Option<Duration>,
     /// Of logs: only what this AEF reported
     #[arg(long, value_name = "ID", value_parser = id)]
     aef: Option<String>,
@@ -43,6 +49,12 @@ pub(crate) enum What {
     Providers,
     /// Who has not acknowledged a notification or revocation for over a minute
     Alarms,
+    /// Who is asked to renew, and who is overdue
+    Renewals,
+    /// The certificates, secrets and enrolments that end soon
+    Expiring,
+    /// The API invokers that were here, as far as account of them is kept
+    Offboarded,
     /// The access control policies
     #[value(skip)]
     Policies,
@@ -91,6 +103,12 @@ async fn show_path(
 }
 
 fn query(args: &Args) -> Result<String, Failure> {
+    if let Some(within) = &args.within {
+        if args.what != What::Expiring {
+            return Err(Failure::usage("--within belongs to `capif list expiring`"));
+        }
+        return Ok(format!("?withinSeconds={}", within.as_secs()));
+    }
     let given: Vec<String> = [("aef", &args.aef), ("after", &args.after)]
         .into_iter()
         .filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?)))
@@ -129,6 +147,9 @@ impl What {
             Self::Logs => "logs",
             Self::Providers => "providers",
             Self::Alarms => "alarms",
+            Self::Renewals => "renewals",
+            Self::Expiring => "expiring",
+            Self::Offboarded => "offboarded",
             Self::Policies => "policies",
         }
     }
@@ -184,6 +205,35 @@ impl What {
                 ("WAITING", "/waiting"),
                 ("WHAT", "/what"),
                 ("DESTINATION", "/destination"),
+            ],
+            Self::Renewals => &[
+                ("ID", "/id"),
+                ("ROLE", "/role"),
+                ("REASON", "/reason"),
+                ("SINCE", "/since"),
+                ("DEADLINE", "/deadline"),
+                ("OVERDUE", "/overdue"),
+                ("HANDED OVER", "/handedOver"),
+                ("CERTIFICATE ENDS", "/certificateEnds"),
+                ("SECRET ENDS", "/secretEnds"),
+                ("ENROLMENT ENDS", "/enrolmentEnds"),
+            ],
+            Self::Expiring => &[
+                ("ID", "/id"),
+                ("ROLE", "/role"),
+                ("WHAT", "/what"),
+                ("ENDS", "/ends"),
+                ("RENEWS", "/renews"),
+                ("HANDED OVER", "/handedOver"),
+            ],
+            Self::Offboarded => &[
+                ("INVOKER", "/apiInvokerId"),
+                ("ONBOARDED", "/onboarded"),
+                ("OFFBOARDED", "/offboarded"),
+                ("REASON", "/reason"),
+                ("CONTEXTS", "/contexts"),
+                ("REACHED", "/apis"),
+                ("CALLS", "/invocations"),
             ],
             Self::Policies => &[
                 ("API", "/apiName"),
@@ -305,6 +355,7 @@ mod tests {
         let args = |what, aef: Option<&str>| Args {
             what,
             output: Format::Table,
+            within: None,
             aef: aef.map(str::to_owned),
             after: None,
             folder: CcfFolder { dir: ".".into() },
@@ -315,6 +366,15 @@ mod tests {
             query(&args(What::Invokers, Some("AEF1"))).unwrap_err().exit,
             Exit::Usage
         );
+        let within = |what| Args {
+            within: Some(Duration::from_secs(3600)),
+            ..args(what, None)
+        };
+        assert_eq!(
+            query(&within(What::Expiring)).unwrap(),
+            "?withinSeconds=3600"
+        );
+        assert_eq!(query(&within(What::Logs)).unwrap_err().exit, Exit::Usage);
         assert!(id("AEF1/0001").is_ok() && id("a&b").is_err() && id("").is_err());
     }
 }

@@ -32,7 +32,17 @@ mod revoke;
 
 mod permit;
 
+mod renew;
+
 mod offboard;
+
+mod ca;
+
+mod keys;
+
+mod seal;
+
+mod audit;
 
 mod demo;
 

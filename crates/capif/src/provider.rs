@@ -5,15 +5,18 @@ use std::{
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use capif_ccf::admin::{EnrolmentParts, NewProvider};
-use capif_client::Bundle;
+use capif_client::{Bundle, Keystore, Provider, Renewed};
+use capif_spec::common::DateTime;
+use capif_transport::SystemClock;
 use clap::Subcommand;
 
 use crate::{
     exit::{Exit, Failure},
-    list,
+    list, logging,
     operator::{CcfFolder, Operator},
     output::{self, Format},
 };
@@ -32,6 +35,8 @@ enum Command {
     List(List),
     /// Remove a provider with its functions, APIs and certificates
     Remove(Remove),
+    /// Renew the certificates of a provider's folder by hand; a gateway that runs there does it by itself, and goes on with these
+    Renew(Renew),
 }
 
 #[derive(Debug, clap::Args)]
@@ -63,6 +68,13 @@ struct Remove {
     folder: CcfFolder,
 }
 
+#[derive(Debug, clap::Args)]
+struct Renew {
+    /// The folder of the gateway, where its keys and certificates are
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+}
+
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     match args.command {
         Command::Add(args) => add(args).await,
@@ -80,7 +92,40 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
             ));
             Ok(Exit::Done)
         }
+        Command::Renew(args) => renew(args).await,
     }
+}
+
+async fn renew(args: Renew) -> Result<Exit, Failure> {
+    logging::start(&logging::from_environment("warn")?);
+    if !args.dir.is_dir() {
+        return Err(Failure::new(
+            Exit::NotFound,
+            format!(
+                "there is no folder {}; give that of the gateway with --dir",
+                args.dir.display()
+            ),
+        ));
+    }
+    let provider = Provider::open(Keystore::open(&args.dir)?, Arc::new(SystemClock)).await?;
+    let renewed = provider.renew().await?;
+    let ends = output::time(&DateTime(provider.own_standing()?.expires));
+    output::note(&match renewed {
+        Renewed::Here => format!(
+            "the certificates of {} are renewed and good until {ends}; the old ones end soon",
+            provider.domain_name()
+        ),
+        Renewed::Elsewhere => format!(
+            "another process has just renewed the certificates of {}, which are good until {ends}",
+            provider.domain_name()
+        ),
+    });
+    if !provider.activate().await {
+        output::note(
+            "the core function has not seen all of them in use yet: the next process in this folder shows them",
+        );
+    }
+    Ok(Exit::Done)
 }
 
 async fn add(args: Add) -> Result<Exit, Failure> {

@@ -3,7 +3,6 @@
 use std::{io, path::Path, sync::Arc};
 
 use capif_ccf::{
-    authority,
     ccf::{Ccf, StartError},
     config::{Config, LogFormat},
     init::ID_FILE,
@@ -62,15 +61,13 @@ fn explain(dir: &Path, error: &StartError) -> Failure {
 
 /// Says where it listens and by what it is recognised.
 fn announce(ccf: &Ccf, dir: &Path, format: LogFormat) -> Result<(), Failure> {
-    let path = dir.join(authority::files::ROOT);
-    let root = std::fs::read_to_string(&path)
-        .map_err(|error| crate::input::unreadable(&path.display().to_string(), &error))?;
-    let root = folder::root_of(&root)?;
+    let root = folder::root_of(&ccf.root_pem())?;
     match format {
         LogFormat::Json => tracing::info!(
             address = ccf.address(),
             listen = %ccf.local_addr(),
             management = %ccf.management_addr(),
+            revocation = %ccf.revocation_addr(),
             ca_sha256 = %root,
             "serving"
         ),

@@ -9,6 +9,7 @@ use std::{
 };
 
 use capif_procedures::aefpsk::{SESSION_ID_LABEL, SESSION_KEY_LABEL};
+use capif_spec::common::DateTime;
 use capif_transport::{
     Acceptor, ClientCertificates, Connections, Limits, Server, ServerTls, SessionLabels,
     SharedClock, TlsError,
@@ -17,14 +18,19 @@ use capif_transport::{
 use crate::{
     admin,
     api::{self, allowances::Allowances, failures::Failures, operations::TableError},
+    audit::Trail,
     authority::{
-        Authority, AuthorityError, read_key,
-        tokens::{self, SigningKey},
+        Authorities, AuthorityError, Terms,
+        custody::Custody,
+        hook::Hook,
+        presence::Presence,
+        tokens::{self, SigningKey, TokenRing},
     },
     config::{Config, ConfigError},
     core::Core,
     credential::{Issuer, handed_over::HandedOver, issuers::Issuers},
     init::ID_FILE,
+    revocation::{self, Register, Revocation},
     sealing::SealingKey,
     store::{EmbeddedStore, Fault, Store},
     tasks::{self, Tasks},
@@ -79,6 +85,7 @@ pub struct Ccf {
     core: Arc<Core>,
     server: Server,
     management: Server,
+    distribution: Server,
     operator: Server,
     tasks: Tasks,
 }
@@ -98,38 +105,57 @@ impl Ccf {
         let ccf_id = std::fs::read_to_string(dir.join(ID_FILE))
             .map_err(|_| StartError::NotInitialised(dir.to_owned()))?;
         let ccf_id = ccf_id.trim().to_owned();
-        let authority = Authority::load(
-            dir,
-            config.certificates.invoker_days,
-            config.certificates.function_days,
-        )?;
-        let access_tokens = SigningKey::from_pem(&read_key(dir, tokens::files::ACCESS)?)?;
-        let credential_key = SigningKey::from_pem(&read_key(dir, tokens::files::CREDENTIAL)?)?;
+        let custody = Custody::open(&config.custody).map_err(AuthorityError::from)?;
+        let key = |file| custody.read(dir, file).map_err(AuthorityError::from);
+        let credential_key = SigningKey::from_pem(&key(tokens::files::CREDENTIAL)?)?;
         let credentials = Issuer::new(credential_key, &ccf_id);
         let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(&dir.join(STORE_FOLDER))?);
-        let sealing = SealingKey::load(dir)?;
+        let trail = Trail::open(dir, &store).await?;
+        let sealing = Arc::new(SealingKey::load(dir, &custody)?);
+        let mut config = config;
+        // Certificates name the address where their revocation is told, so that one comes first.
+        let distribution = capif_transport::listen(config.revocation.listen).map_err(
+            listen_error(config.revocation.listen.to_string(), "revocation.listen"),
+        )?;
+        if let Ok(address) = distribution.local_addr() {
+            config.revocation.listen = address;
+        }
+        let hook = Hook::open(&config.authority)?.map(Arc::new);
+        let terms = Terms {
+            revocation: config.distribution(),
+            hook,
+            ..config.certificates.terms()
+        };
+        let lives = config.certificates.lives();
+        let now = DateTime(clock.now());
+        let authorities =
+            Authorities::load(dir, &ccf_id, &custody, lives, terms, &store, &now).await?;
+        let register = Register::load(store.as_ref()).await?;
+        let revocation = Arc::new(Revocation::new(&authorities, register, &clock, &ccf_id));
+        let access_tokens = TokenRing::load(dir, &custody, &sealing, &store, &now).await?;
         let view = View::load(store.as_ref()).await?;
         let allowances = Allowances::new(clock.now(), view.read().policies_revision());
         let issuers = Issuers::new(&credentials, &config.onboarding.issuers, &clock)?;
 
         // The server's name and port are known once it listens; until then nothing is answered with them.
         let hosts = hosts(&config);
-        let identity = authority.own_identity(&ccf_id, &hosts, clock.now())?;
-        let anchors = authority.anchors()?;
-        let acceptor = Acceptor::new(ServerTls {
-            identity: identity.clone(),
-            client_certificates: ClientCertificates::Requested(anchors.clone()),
-            clock: Arc::clone(&clock),
-            psk: None,
-            // AEF_PSK is derived from the very session that carries a negotiation (D-03), so TLS ends here and nowhere before.
-            session: Some(SessionLabels {
-                key: SESSION_KEY_LABEL,
-                id: SESSION_ID_LABEL,
-            }),
-        })?;
+        let accept = |identity, anchors| {
+            Acceptor::new(ServerTls {
+                identity,
+                client_certificates: ClientCertificates::Requested(anchors),
+                clock: Arc::clone(&clock),
+                psk: None,
+                // AEF_PSK is derived from the very session that carries a negotiation (D-03), so TLS ends here and nowhere before.
+                session: Some(SessionLabels {
+                    key: SESSION_KEY_LABEL,
+                    id: SESSION_ID_LABEL,
+                }),
+            })
+        };
+        let presence = Presence::begin(&authorities, &clock, hosts.clone(), accept).await?;
+        let acceptor = Arc::clone(presence.acceptor());
         let listener = capif_transport::listen(config.ccf.listen)
             .map_err(listen_error(config.ccf.listen.to_string(), "ccf.listen"))?;
-        let mut config = config;
         if let Ok(address) = listener.local_addr() {
             config.ccf.listen = address;
         }
@@ -146,24 +172,37 @@ impl Ccf {
             clock: Arc::clone(&clock),
             store,
             view,
-            authority,
+            trail,
+            authorities,
+            presence,
+            revocation: Arc::clone(&revocation),
             access_tokens,
             sealing,
             policy: config.security.policy(),
             credentials,
             secret_failures: Failures::default(),
+            issues: Default::default(),
             allowances,
             connections: OnceLock::new(),
             config,
         });
+        tasks::staple::tend(&core).await;
+        let address = core.config.revocation.listen;
+        let distribution = Server::serve_plain(
+            distribution,
+            revocation::Service::limits(),
+            revocation::Service::new(revocation),
+        )
+        .map_err(listen_error(address.to_string(), "revocation.listen"))?;
         let limits = Limits {
             connections_max: core.config.limits.connections_max,
             ..Limits::default()
         };
         let api = api::Api::new(Arc::clone(&core))?;
-        let server = Server::serve(listener, Arc::new(acceptor), limits, api).map_err(
-            listen_error(core.config.ccf.listen.to_string(), "ccf.listen"),
-        )?;
+        let server = Server::serve(listener, acceptor, limits, api).map_err(listen_error(
+            core.config.ccf.listen.to_string(),
+            "ccf.listen",
+        ))?;
         let _first = core.connections.set(Arc::clone(server.connections()));
 
         let address = core.config.management.listen;
@@ -180,11 +219,12 @@ impl Ccf {
             admin::Admin::new(Arc::clone(&core)),
         )
         .map_err(listen_error(socket.display().to_string(), "--dir"))?;
-        let tasks = tasks::start(&core, identity, anchors)?;
+        let tasks = tasks::start(&core)?;
         Ok(Self {
             core,
             server,
             management,
+            distribution,
             operator,
             tasks,
         })
@@ -208,6 +248,18 @@ impl Ccf {
         self.management.local_addr()
     }
 
+    /// The socket of revocation lists and OCSP.
+    #[must_use]
+    pub fn revocation_addr(&self) -> SocketAddr {
+        self.distribution.local_addr()
+    }
+
+    /// The root certificate of the authority that signs, as PEM.
+    #[must_use]
+    pub fn root_pem(&self) -> String {
+        self.core.authorities.root_pem()
+    }
+
     /// The live connections of CAPIF-1 to 5.
     #[must_use]
     pub fn connections(&self) -> &Arc<Connections> {
@@ -222,7 +274,9 @@ impl Ccf {
             self.operator.drain(grace),
             self.server.drain(grace),
             self.management.drain(grace),
+            self.distribution.drain(grace),
         );
+        self.core.settle_trail().await;
         // Requests that were broken off let go of the store a moment later; then the folder is free for the next one.
         let core = Arc::downgrade(&self.core);
         drop(self.core);

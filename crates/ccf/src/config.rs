@@ -3,7 +3,13 @@
 //! Any key can be overridden by the environment: `CAPIF_`, the section, two underscores, the key, in capitals, for
 //! example `CAPIF_CCF__LISTEN`. Unknown keys are refused.
 
+mod audit;
+mod authority;
 mod callbacks;
+mod custody;
+mod discovery;
+mod renewal;
+mod revocation;
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use capif_procedures::security_method::Policy;
+use capif_procedures::{security_method::Policy, token_keys::Timing};
 use capif_spec::publish_service::SecurityMethod;
 use figment::{
     Figment,
@@ -19,7 +25,17 @@ use figment::{
 };
 use serde::Deserialize;
 
-pub use self::callbacks::{CallbacksSection, NotATarget, Target};
+pub use self::{
+    audit::AuditSection,
+    authority::AuthoritySection,
+    callbacks::{CallbacksSection, NotATarget, Target},
+    custody::CustodySection,
+    discovery::DiscoverySection,
+    renewal::{Overdue, RenewalSection, RetentionSection},
+    revocation::RevocationSection,
+};
+
+use crate::authority::{Lives, Terms};
 
 /// The name of the configuration file within the CCF's folder.
 pub const FILE_NAME: &str = "capif.toml";
@@ -37,8 +53,22 @@ pub struct Config {
     pub management: ManagementSection,
     /// Life of issued certificates.
     pub certificates: CertificatesSection,
+    /// How private keys are kept.
+    pub custody: CustodySection,
+    /// Who signs certificates, when that is somebody else.
+    pub authority: AuthoritySection,
+    /// Where others learn of revoked certificates.
+    pub revocation: RevocationSection,
     /// Who may enrol.
     pub onboarding: OnboardingSection,
+    /// How certificates and secrets are renewed.
+    pub renewal: RenewalSection,
+    /// What is kept of who left.
+    pub retention: RetentionSection,
+    /// What the audit trail records, and for how long.
+    pub audit: AuditSection,
+    /// What may be discovered before onboarding.
+    pub discovery: DiscoverySection,
     /// Security methods and tokens.
     pub security: SecuritySection,
     /// Delivery of notifications.
@@ -97,6 +127,10 @@ pub struct CertificatesSection {
     pub invoker_days: u32,
     /// Life of the certificate of an AEF, APF, AMF or of the CCF itself, in days.
     pub function_days: u32,
+    /// Life of the certificate of an issuing authority that follows another, in days.
+    pub issuing_days: u32,
+    /// Life of the certificate of a root that follows another, in days.
+    pub root_days: u32,
 }
 
 impl Default for CertificatesSection {
@@ -104,8 +138,31 @@ impl Default for CertificatesSection {
         Self {
             invoker_days: 90,
             function_days: 365,
+            issuing_days: 1825,
+            root_days: 3650,
         }
     }
+}
+
+impl CertificatesSection {
+    pub(crate) fn terms(&self) -> Terms {
+        Terms {
+            invoker_life: days(self.invoker_days),
+            function_life: days(self.function_days),
+            ..Terms::default()
+        }
+    }
+
+    pub(crate) fn lives(&self) -> Lives {
+        Lives {
+            root: days(self.root_days),
+            issuing: days(self.issuing_days),
+        }
+    }
+}
+
+fn days(days: u32) -> time::Duration {
+    time::Duration::days(i64::from(days))
 }
 
 /// `[onboarding]`
@@ -116,6 +173,8 @@ pub struct OnboardingSection {
     pub credential_minutes: u32,
     /// Life of a provider's registration credential, in hours.
     pub registration_hours: u32,
+    /// The longest time for which an invoker is enrolled, in days; as long as it asks for, or without end, if 0.
+    pub enrolment_days: u32,
     /// Issuers of onboarding credentials besides the CCF.
     pub issuers: Vec<IssuerSection>,
 }
@@ -125,6 +184,7 @@ impl Default for OnboardingSection {
         Self {
             credential_minutes: 15,
             registration_hours: 24,
+            enrolment_days: 0,
             issuers: Vec::new(),
         }
     }
@@ -164,6 +224,10 @@ pub struct SecuritySection {
     pub certificate_bound_tokens: bool,
     /// Life of an access token, in seconds.
     pub token_seconds: u32,
+    /// After how many days another key signs access tokens; never if 0.
+    pub token_key_days: u32,
+    /// How long such a key is handed out before it signs, in minutes.
+    pub token_key_ahead_minutes: u32,
 }
 
 impl Default for SecuritySection {
@@ -177,11 +241,26 @@ impl Default for SecuritySection {
             apis: BTreeMap::new(),
             certificate_bound_tokens: false,
             token_seconds: 600,
+            token_key_days: 90,
+            token_key_ahead_minutes: 10,
         }
     }
 }
 
 impl SecuritySection {
+    /// How the keys of access tokens follow one another.
+    pub(crate) fn token_timing(&self) -> Timing {
+        Timing {
+            ahead: time::Duration::minutes(i64::from(self.token_key_ahead_minutes)),
+            token_life: time::Duration::seconds(i64::from(self.token_seconds)),
+        }
+    }
+
+    /// For how long a key signs access tokens; for ever if zero.
+    pub(crate) fn token_key_life(&self) -> time::Duration {
+        days(self.token_key_days)
+    }
+
     /// The section as the procedures take it.
     #[must_use]
     pub fn policy(&self) -> Policy {
@@ -323,6 +402,11 @@ impl Config {
                     .to_owned(),
             );
         }
+        self.custody.check().map_err(ConfigError)?;
+        self.authority.check().map_err(ConfigError)?;
+        self.revocation.check().map_err(ConfigError)?;
+        self.audit.check().map_err(ConfigError)?;
+        renewal::check(self).map_err(ConfigError)?;
         if self.security.methods.is_empty() {
             return refuse("security.methods: name at least one of PKI, OAUTH, PSK".to_owned());
         }
@@ -353,6 +437,16 @@ impl Config {
                 1095,
             ),
             (
+                "certificates.issuing_days",
+                self.certificates.issuing_days,
+                7300,
+            ),
+            (
+                "certificates.root_days",
+                self.certificates.root_days,
+                14_600,
+            ),
+            (
                 "onboarding.credential_minutes",
                 self.onboarding.credential_minutes,
                 43_200,
@@ -366,6 +460,11 @@ impl Config {
                 "security.token_seconds",
                 self.security.token_seconds,
                 86_400,
+            ),
+            (
+                "security.token_key_ahead_minutes",
+                self.security.token_key_ahead_minutes,
+                1440,
             ),
             ("events.retention_hours", self.events.retention_hours, 8760),
             (
@@ -422,6 +521,17 @@ impl Config {
             return refuse("log.level: use error, warn, info, debug or trace".to_owned());
         }
         Ok(())
+    }
+
+    /// The beginning of the addresses that certificates name for their revocation. Nothing when that would send others to
+    /// themselves: the CCF is there for other machines, and the listener for this one.
+    #[must_use]
+    pub fn distribution(&self) -> String {
+        let for_others = !self.ccf.address.is_empty() || !self.ccf.listen.ip().is_loopback();
+        if for_others && self.revocation.is_of_this_machine() {
+            return String::new();
+        }
+        self.revocation.base()
     }
 
     /// Host and port under which others reach the CCF.

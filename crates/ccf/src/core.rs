@@ -4,18 +4,22 @@ use std::sync::{Arc, OnceLock};
 
 use capif_procedures::{
     changes::{Changes, Key, Kind},
+    offboarding::Leave,
     refusal::Refusal,
+    rotation::Terms,
     security_method::Policy,
-    state::{Callback, SecurityContext},
+    state::{Callback, DepartureReason, Digest},
 };
-use capif_spec::common::DateTime;
+use capif_spec::common::{ApiInvokerId, DateTime, Uri};
 use capif_transport::{Closing, Connection, Connections, Peer, SharedClock};
 
 use crate::{
     api::problem::ApiError,
-    authority::{Authority, tokens::SigningKey},
+    audit::{Act, Trail},
+    authority::{Authorities, presence::Presence, tokens::TokenRing},
     config::Config,
     credential::{CredentialVerifier, Issuer},
+    revocation::Revocation,
     sealing::SealingKey,
     store::{CommitError, Store},
     view::{Lane, Records, View},
@@ -36,14 +40,18 @@ pub(crate) struct Core {
     pub(crate) clock: SharedClock,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) view: Arc<View>,
-    pub(crate) authority: Authority,
-    pub(crate) access_tokens: SigningKey,
-    pub(crate) sealing: SealingKey,
+    pub(crate) trail: Arc<Trail>,
+    pub(crate) authorities: Arc<Authorities>,
+    pub(crate) presence: Presence,
+    pub(crate) revocation: Arc<Revocation>,
+    pub(crate) access_tokens: Arc<TokenRing>,
+    pub(crate) sealing: Arc<SealingKey>,
     /// What the operator allows by configuration.
     pub(crate) policy: Policy,
     pub(crate) credentials: Issuer,
     pub(crate) verifiers: Vec<Box<dyn CredentialVerifier>>,
     pub(crate) secret_failures: crate::api::failures::Failures,
+    pub(crate) issues: crate::api::issues::Issues,
     pub(crate) allowances: crate::api::allowances::Allowances,
     /// Set once the listener is up.
     pub(crate) connections: OnceLock<Arc<Connections>>,
@@ -55,18 +63,38 @@ impl Core {
     }
 
     /// Decides on the records as they are, commits, and decides anew when they moved meanwhile. What `decide` returns beside
-    /// the changes is the answer.
+    /// the changes is the answer. The act is recorded with the changes; where there are none, nothing was done.
     pub(crate) async fn transact<T>(
         &self,
+        act: &Act,
+        decide: impl FnMut(&Records) -> Result<(Changes, T), Refusal>,
+    ) -> Result<T, ApiError> {
+        self.settle(Some(act), decide).await
+    }
+
+    /// The same for what is no security-relevant act, and too frequent for a record: counting, acknowledging, tidying up.
+    pub(crate) async fn tend<T>(
+        &self,
+        decide: impl FnMut(&Records) -> Result<(Changes, T), Refusal>,
+    ) -> Result<T, ApiError> {
+        self.settle(None, decide).await
+    }
+
+    async fn settle<T>(
+        &self,
+        act: Option<&Act>,
         mut decide: impl FnMut(&Records) -> Result<(Changes, T), Refusal>,
     ) -> Result<T, ApiError> {
         for _ in 0..ATTEMPTS_MAX {
-            let (changes, answer) = {
+            let (mut changes, answer) = {
                 let records = self.view.read();
                 decide(&records)?
             };
             if changes.is_empty() {
                 return Ok(answer);
+            }
+            if let Some(act) = act {
+                act.record(&mut changes, self.now());
             }
             match self.store.commit(changes).await {
                 Ok(_) => return Ok(answer),
@@ -81,8 +109,14 @@ impl Core {
         Err(ApiError::Busy)
     }
 
-    /// Commits what was decided on nothing that could move.
-    pub(crate) async fn commit(&self, changes: Changes) -> Result<(), ApiError> {
+    /// Commits what was decided on nothing that could move, with the record of the act: that alone if there are no changes.
+    pub(crate) async fn commit(&self, act: &Act, mut changes: Changes) -> Result<(), ApiError> {
+        act.record(&mut changes, self.now());
+        self.housekeep(changes).await
+    }
+
+    /// The same for what is no security-relevant act.
+    pub(crate) async fn housekeep(&self, changes: Changes) -> Result<(), ApiError> {
         match self.store.commit(changes).await {
             Ok(_) => Ok(()),
             Err(CommitError::Conflict(key)) => {
@@ -92,16 +126,52 @@ impl Core {
         }
     }
 
-    /// Whether an invoker is told of a revocation: the operator lets callbacks go there, and not too many wait already.
-    pub(crate) fn calls_back(&self, records: &Records, context: &SecurityContext) -> bool {
-        let lane = Lane::new(
-            Kind::Callback,
-            Callback::prefix(context.invoker_id.as_str()),
-        );
-        self.config
-            .callbacks
-            .allows(context.notification_destination.as_str())
+    /// What the operator allows of renewals and enrolments.
+    pub(crate) fn terms(&self) -> Terms {
+        let renewal = &self.config.renewal;
+        let days = self.config.onboarding.enrolment_days;
+        Terms {
+            overlap: renewal.overlap(),
+            secret_life: renewal.secret_life(),
+            enrolment_life: (days > 0).then(|| time::Duration::days(i64::from(days))),
+            suspends_overdue: renewal.overdue_suspends(),
+        }
+    }
+
+    /// Whether an invoker is told of something at a destination: the operator lets callbacks go there, and not too many wait
+    /// already.
+    pub(crate) fn calls_back(
+        &self,
+        records: &Records,
+        invoker: &ApiInvokerId,
+        destination: &Uri,
+    ) -> bool {
+        let lane = Lane::new(Kind::Callback, Callback::prefix(invoker.as_str()));
+        self.config.callbacks.allows(destination.as_str())
             && records.waiting_in(&lane) < CALLBACKS_MAX
+    }
+
+    /// How an invoker goes, and whether account is kept of it.
+    pub(crate) fn leave(&self, reason: DepartureReason) -> Leave {
+        Leave {
+            reason,
+            is_kept: self.config.retention.offboarded_days > 0,
+        }
+    }
+
+    /// Closes the connections under certificates that count no more.
+    pub(crate) fn close_connections_under(&self, ended: &[Digest]) {
+        let Some(connections) = self.connections.get().filter(|_| !ended.is_empty()) else {
+            return;
+        };
+        let is_under = |peer: &Peer| match peer {
+            Peer::Certificate(shown) => {
+                let shown = shown.fingerprint.to_string();
+                ended.iter().any(|ended| ended.as_str() == shown)
+            }
+            Peer::Anonymous | Peer::Psk(_) => false,
+        };
+        connections.close(|connection| is_under(&connection.peer), Closing::Now);
     }
 
     /// Closes the connections of an entity that is gone, but for the one that still carries the answer.

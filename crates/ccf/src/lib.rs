@@ -11,6 +11,8 @@ pub mod ccf;
 
 pub mod api;
 
+pub mod audit;
+
 pub mod admin;
 
 pub mod tasks;
@@ -18,6 +20,10 @@ pub mod tasks;
 pub mod authority;
 
 pub mod credential;
+
+mod revocation;
+
+pub mod agenda;
 
 pub mod view;
 

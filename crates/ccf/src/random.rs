@@ -4,6 +4,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use capif_procedures::state::Digest;
 use capif_spec::common::Redacted;
+use zeroize::Zeroizing;
 
 /// The generator failed; nothing secret may be made.
 #[derive(Debug, thiserror::Error)]
@@ -26,19 +27,17 @@ pub(crate) fn id(prefix: &str) -> Result<String, NoRandomness> {
     Ok(format!("{prefix}{digits}"))
 }
 
-/// A secret of 256 random bits with its digest (R-6.1-13).
-pub(crate) fn secret() -> Result<(Redacted, Digest), NoRandomness> {
-    let secret = BASE64_URL_SAFE_NO_PAD.encode(octets::<32>()?);
-    let digest = sha256(secret.as_bytes());
-    Ok((Redacted::from(secret), digest))
+/// The octets of a secret of 256 random bits (R-6.1-13).
+pub(crate) fn secret() -> Result<Zeroizing<[u8; 32]>, NoRandomness> {
+    octets().map(Zeroizing::new)
+}
+
+/// A secret in the text that its holder sends.
+pub(crate) fn secret_text(octets: &[u8; 32]) -> Redacted {
+    Redacted::from(BASE64_URL_SAFE_NO_PAD.encode(octets))
 }
 
 /// The SHA-256 digest of some octets.
 pub(crate) fn sha256(octets: &[u8]) -> Digest {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, octets);
-    let mut out = [0; 32];
-    for (place, octet) in out.iter_mut().zip(digest.as_ref()) {
-        *place = *octet;
-    }
-    Digest::new(out)
+    Digest::of(octets)
 }

@@ -11,8 +11,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
 use crate::{
-    authority::{AuthorityError, read_key},
-    init,
+    authority::{AuthorityError, custody::Custody},
     random::{self, NoRandomness},
 };
 
@@ -51,13 +50,17 @@ impl SealingKey {
     ///
     /// # Errors
     /// When the file is there and no key, or others can read it, or it cannot be made.
-    pub(crate) fn load(dir: &Path) -> Result<Self, AuthorityError> {
+    pub(crate) fn load(dir: &Path, custody: &Custody) -> Result<Self, AuthorityError> {
         let path = dir.join(FILE);
         match fs::symlink_metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => make(&path)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // Whole or not at all: half a key would stop every later start.
+                custody.write(dir, FILE, &create()?)?;
+                tracing::info!(file = %path.display(), "made a key to seal AEF_PSKs with");
+            }
             _ => {}
         }
-        Self::from_text(&read_key(dir, FILE)?)
+        Self::from_text(&custody.read(dir, FILE)?)
     }
 
     fn from_text(text: &str) -> Result<Self, AuthorityError> {
@@ -80,6 +83,11 @@ impl SealingKey {
 
     /// Seals a secret for a purpose.
     pub(crate) fn seal(&self, secret: &[u8; 32], purpose: &str) -> Option<String> {
+        self.seal_octets(secret, purpose)
+    }
+
+    /// The same for a secret of any length.
+    pub(crate) fn seal_octets(&self, secret: &[u8], purpose: &str) -> Option<String> {
         let mut sealed = Zeroizing::new(Vec::with_capacity(secret.len() + TAG_BYTES));
         sealed.extend_from_slice(secret);
         let nonce = self
@@ -92,35 +100,29 @@ impl SealingKey {
 
     /// Opens what was sealed for the same purpose; nothing when it was not, or under another key.
     pub(crate) fn open(&self, sealed: &str, purpose: &str) -> Option<Zeroizing<[u8; 32]>> {
-        let whole = BASE64_URL_SAFE_NO_PAD.decode(sealed).ok()?;
-        let (nonce, sealed) = whole.split_at_checked(NONCE_BYTES)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let mut sealed = Zeroizing::new(sealed.to_vec());
-        let secret = self
-            .0
-            .open_in_place(nonce, Aad::from(purpose.as_bytes()), &mut sealed)
-            .ok()?;
+        let secret = self.open_octets(sealed, purpose)?;
         let mut opened = Zeroizing::new([0; 32]);
         if secret.len() != opened.len() {
             return None;
         }
-        opened.copy_from_slice(secret);
+        opened.copy_from_slice(&secret);
         Some(opened)
     }
-}
 
-fn make(path: &Path) -> Result<(), AuthorityError> {
-    let text = create()?;
-    // Whole or not at all: half a key would stop every later start.
-    let whole = path.with_extension("new");
-    init::write(&whole, &text, 0o600)
-        .and_then(|()| fs::rename(&whole, path))
-        .map_err(|source| AuthorityError::File {
-            file: path.display().to_string(),
-            source,
-        })?;
-    tracing::info!(file = %path.display(), "made a key to seal AEF_PSKs with");
-    Ok(())
+    /// The same for a secret of any length.
+    pub(crate) fn open_octets(&self, sealed: &str, purpose: &str) -> Option<Zeroizing<Vec<u8>>> {
+        let whole = BASE64_URL_SAFE_NO_PAD.decode(sealed).ok()?;
+        let (nonce, sealed) = whole.split_at_checked(NONCE_BYTES)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let mut sealed = Zeroizing::new(sealed.to_vec());
+        let length = self
+            .0
+            .open_in_place(nonce, Aad::from(purpose.as_bytes()), &mut sealed)
+            .ok()?
+            .len();
+        sealed.truncate(length);
+        Some(sealed)
+    }
 }
 
 #[cfg(test)]
@@ -169,7 +171,7 @@ mod tests {
     #[test]
     fn the_key_is_made_once_and_for_its_owner_alone() {
         let dir = folder();
-        let sealed = SealingKey::load(dir.path())
+        let sealed = SealingKey::load(dir.path(), &Custody::default())
             .unwrap()
             .seal(&[7; 32], "one")
             .unwrap();
@@ -178,10 +180,10 @@ mod tests {
             fs::metadata(&path).unwrap().permissions().mode() & 0o777,
             0o600
         );
-        let again = SealingKey::load(dir.path()).unwrap();
+        let again = SealingKey::load(dir.path(), &Custody::default()).unwrap();
         assert_eq!(*again.open(&sealed, "one").unwrap(), [7; 32]);
         fs::remove_file(&path).unwrap();
-        let another = SealingKey::load(dir.path()).unwrap();
+        let another = SealingKey::load(dir.path(), &Custody::default()).unwrap();
         assert!(another.open(&sealed, "one").is_none());
     }
 
@@ -194,13 +196,13 @@ mod tests {
         for text in ["", "key", &long, &short] {
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-            let error = SealingKey::load(dir.path()).unwrap_err();
+            let error = SealingKey::load(dir.path(), &Custody::default()).unwrap_err();
             assert!(error.to_string().contains(FILE), "{error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
         fs::write(&path, create().unwrap().as_str()).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let error = SealingKey::load(dir.path()).unwrap_err();
+        let error = SealingKey::load(dir.path(), &Custody::default()).unwrap_err();
         assert!(error.to_string().contains("others"), "{error}");
     }
 }

@@ -9,16 +9,21 @@ use std::{
 use capif_procedures::{
     access_control::Member,
     changes::{Key, Kind, Record, Revision, Versioned},
+    discovery::Catalogue,
     offboarding::Around,
+    registration,
     state::{
-        AccessControlPolicy, Invoker, ProviderDomain, ProviderFunction, SecurityContext,
-        ServiceApi, Subscription, Usage,
+        AccessControlPolicy, Digest, Invoker, ProviderDomain, ProviderFunction,
+        RegisteredCredential, SecurityContext, ServiceApi, Subscription, Usage,
     },
 };
 use capif_spec::common::{ApiInvokerId, ServiceApiId};
 use tokio::sync::Notify;
 
-use crate::store::{self, Committed, Fault, Observer, Page, Store, Stored};
+use crate::{
+    agenda::Agenda,
+    store::{self, Committed, Fault, Observer, Page, Store, Stored},
+};
 
 /// Where messages of one kind wait for one receiver, to be delivered in order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,13 +55,17 @@ impl Lane {
 #[derive(Debug, Default)]
 pub struct Records {
     invokers: HashMap<String, Arc<Versioned<Invoker>>>,
+    credentials: HashMap<String, Arc<Versioned<RegisteredCredential>>>,
     domains: BTreeMap<String, Arc<Versioned<ProviderDomain>>>,
+    /// Who can be given the answer to its onboarding again, by the mark of use of its credential.
+    enrolled: HashMap<String, String>,
     functions: HashMap<String, Arc<Versioned<ProviderFunction>>>,
-    apis: BTreeMap<String, Arc<Versioned<ServiceApi>>>,
+    apis: Catalogue,
     contexts: HashMap<String, Arc<Versioned<SecurityContext>>>,
     subscriptions: BTreeMap<String, Arc<Versioned<Subscription>>>,
     policies: BTreeMap<String, Arc<Versioned<AccessControlPolicy>>>,
     usages: HashMap<String, Arc<Versioned<Usage>>>,
+    agenda: Agenda,
     /// Ids of messages that wait.
     waiting: BTreeMap<Lane, BTreeSet<String>>,
 }
@@ -71,6 +80,18 @@ impl Records {
     /// All onboarded invokers.
     pub fn invokers(&self) -> impl Iterator<Item = &Invoker> {
         self.invokers.values().map(|held| &held.record)
+    }
+
+    /// The invoker that was onboarded by a credential, for as long as it can be given the answer again.
+    #[must_use]
+    pub fn enrolled_by(&self, credential: &Digest) -> Option<&Invoker> {
+        let id = self.enrolled.get(credential.as_str())?;
+        self.invoker(id).map(|held| &held.record)
+    }
+
+    /// The credentials that were handed over and that nobody has used.
+    pub fn credentials(&self) -> impl Iterator<Item = &RegisteredCredential> {
+        self.credentials.values().map(|held| &held.record)
     }
 
     /// A registered domain.
@@ -90,6 +111,11 @@ impl Records {
         self.functions.get(id)
     }
 
+    /// All functions of all domains.
+    pub fn functions(&self) -> impl Iterator<Item = &ProviderFunction> {
+        self.functions.values().map(|held| &held.record)
+    }
+
     /// A published API.
     #[must_use]
     pub fn api(&self, id: &str) -> Option<&Arc<Versioned<ServiceApi>>> {
@@ -98,7 +124,13 @@ impl Records {
 
     /// All published APIs.
     pub fn apis(&self) -> impl Iterator<Item = &ServiceApi> + Clone {
-        self.apis.values().map(|held| &held.record)
+        self.apis.iter()
+    }
+
+    /// All published APIs with their index.
+    #[must_use]
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.apis
     }
 
     /// The security context of an invoker.
@@ -110,6 +142,21 @@ impl Records {
     /// All security contexts.
     pub fn contexts(&self) -> impl Iterator<Item = &SecurityContext> {
         self.contexts.values().map(|held| &held.record)
+    }
+
+    /// What the removal of provider functions touches.
+    pub fn around_functions(
+        &self,
+    ) -> registration::Around<
+        impl Iterator<Item = &ServiceApi> + Clone,
+        impl Iterator<Item = &Subscription> + Clone,
+        impl Iterator<Item = &Versioned<SecurityContext>>,
+    > {
+        registration::Around {
+            apis: self.apis(),
+            subscriptions: self.subscriptions(),
+            contexts: self.contexts.values().map(AsRef::as_ref),
+        }
     }
 
     /// A subscription.
@@ -130,11 +177,7 @@ impl Records {
     /// How many subscriptions a subscriber holds.
     #[must_use]
     pub fn subscriptions_of(&self, subscriber: &str) -> usize {
-        let prefix = Subscription::prefix(subscriber);
-        self.subscriptions
-            .range(prefix.clone()..)
-            .take_while(|(id, _)| id.starts_with(&prefix))
-            .count()
+        self.subscriptions_by(subscriber).count()
     }
 
     /// All invokers that have a security context.
@@ -170,8 +213,18 @@ impl Records {
             context: self.context(invoker).map(|held| &held.record),
             apis: self.apis(),
             policies: self.policies(),
-            subscriptions: self.subscriptions(),
+            subscriptions: self.listeners(invoker),
+            calls: self.calls_of(invoker),
         }
+    }
+
+    /// How often an invoker called, as far as calls were counted.
+    fn calls_of(&self, invoker: &str) -> Option<u64> {
+        let invoker = ApiInvokerId::new(invoker);
+        let counted = self.apis().filter_map(|api| self.usage(&invoker, &api.id));
+        counted
+            .map(|usage| usage.record.calls)
+            .reduce(u64::saturating_add)
     }
 
     /// The access control policy of an API for an invoker, or for everyone.
@@ -220,6 +273,44 @@ impl Records {
         self.usages.values().map(|held| &held.record)
     }
 
+    /// What time does to whom.
+    #[must_use]
+    pub fn agenda(&self) -> &Agenda {
+        &self.agenda
+    }
+
+    /// The subscriptions that hear of what is said of an invoker: its own, and those of provider functions. Other invokers hear
+    /// of nobody but themselves.
+    pub fn listeners<'a>(
+        &'a self,
+        invoker: &str,
+    ) -> impl Iterator<Item = &'a Subscription> + Clone + use<'a> {
+        let functions = self.functions.keys().map(String::as_str);
+        std::iter::once(invoker.to_owned())
+            .chain(functions.map(str::to_owned))
+            .flat_map(|id| self.subscriptions_by(&id))
+    }
+
+    fn subscriptions_by<'a>(
+        &'a self,
+        subscriber: &str,
+    ) -> impl Iterator<Item = &'a Subscription> + Clone + use<'a> {
+        self.subscriptions_held_by(subscriber)
+            .map(|held| &held.record)
+    }
+
+    /// The subscriptions of one subscriber.
+    pub fn subscriptions_held_by<'a>(
+        &'a self,
+        subscriber: &str,
+    ) -> impl Iterator<Item = &'a Versioned<Subscription>> + Clone + use<'a> {
+        let prefix = Subscription::prefix(subscriber);
+        self.subscriptions
+            .range(prefix.clone()..)
+            .take_while(move |(id, _)| id.starts_with(&prefix))
+            .map(|(_, held)| held.as_ref())
+    }
+
     /// Where messages wait.
     pub fn waiting(&self) -> impl Iterator<Item = &Lane> {
         self.waiting.keys()
@@ -243,10 +334,29 @@ impl Records {
         }
         let id = key.id.clone();
         match key.kind {
-            Kind::Invoker => drop(self.invokers.insert(id, decode(key, stored)?)),
+            Kind::RegisteredCredential => {
+                drop(self.credentials.insert(id, decode(key, stored)?));
+            }
+            Kind::Invoker => {
+                let held: Arc<Versioned<Invoker>> = decode(key, stored)?;
+                if let Some(before) = self.invokers.insert(id, Arc::clone(&held)) {
+                    self.forget(&before.record);
+                }
+                self.agenda.add_invoker(&held.record);
+                if let Some(credential) = credential_of(&held.record) {
+                    let id = held.record.id.to_string();
+                    self.enrolled.insert(credential.to_string(), id);
+                }
+            }
             Kind::ProviderDomain => drop(self.domains.insert(id, decode(key, stored)?)),
-            Kind::ProviderFunction => drop(self.functions.insert(id, decode(key, stored)?)),
-            Kind::ServiceApi => drop(self.apis.insert(id, decode(key, stored)?)),
+            Kind::ProviderFunction => {
+                let held: Arc<Versioned<ProviderFunction>> = decode(key, stored)?;
+                if let Some(before) = self.functions.insert(id, Arc::clone(&held)) {
+                    self.agenda.remove_function(&before.record);
+                }
+                self.agenda.add_function(&held.record);
+            }
+            Kind::ServiceApi => self.apis.put(decode(key, stored)?),
             Kind::SecurityContext => drop(self.contexts.insert(id, decode(key, stored)?)),
             Kind::Subscription => drop(self.subscriptions.insert(id, decode(key, stored)?)),
             Kind::AccessControlPolicy => drop(self.policies.insert(id, decode(key, stored)?)),
@@ -255,20 +365,41 @@ impl Records {
                 self.waiting.entry(Lane::of(key)).or_default().insert(id);
             }
             Kind::CredentialUse
-            | Kind::RegisteredCredential
             | Kind::ServiceApiName
-            | Kind::InvocationLog => {}
+            | Kind::InvocationLog
+            | Kind::RevokedCertificate
+            | Kind::Departure
+            | Kind::Audit
+            | Kind::Authority
+            | Kind::TokenKey => {}
         }
         Ok(())
+    }
+
+    /// Takes an invoker out of what is kept besides for looking it up.
+    fn forget(&mut self, invoker: &Invoker) {
+        self.agenda.remove_invoker(invoker);
+        if let Some(credential) = credential_of(invoker) {
+            self.enrolled.remove(credential.as_str());
+        }
     }
 
     fn delete(&mut self, key: &Key) {
         let id = key.id.as_str();
         match key.kind {
-            Kind::Invoker => drop(self.invokers.remove(id)),
+            Kind::RegisteredCredential => drop(self.credentials.remove(id)),
+            Kind::Invoker => {
+                if let Some(before) = self.invokers.remove(id) {
+                    self.forget(&before.record);
+                }
+            }
             Kind::ProviderDomain => drop(self.domains.remove(id)),
-            Kind::ProviderFunction => drop(self.functions.remove(id)),
-            Kind::ServiceApi => drop(self.apis.remove(id)),
+            Kind::ProviderFunction => {
+                if let Some(before) = self.functions.remove(id) {
+                    self.agenda.remove_function(&before.record);
+                }
+            }
+            Kind::ServiceApi => self.apis.remove(id),
             Kind::SecurityContext => drop(self.contexts.remove(id)),
             Kind::Subscription => drop(self.subscriptions.remove(id)),
             Kind::AccessControlPolicy => drop(self.policies.remove(id)),
@@ -283,11 +414,20 @@ impl Records {
                 }
             }
             Kind::CredentialUse
-            | Kind::RegisteredCredential
             | Kind::ServiceApiName
-            | Kind::InvocationLog => {}
+            | Kind::InvocationLog
+            | Kind::RevokedCertificate
+            | Kind::Departure
+            | Kind::Audit
+            | Kind::Authority
+            | Kind::TokenKey => {}
         }
     }
+}
+
+/// The mark of use of the credential by which an invoker can be given the answer to its onboarding again.
+fn credential_of(invoker: &Invoker) -> Option<&Digest> {
+    invoker.renewal.handover.as_ref()?.credential.as_ref()
 }
 
 /// The view of a store.
@@ -297,10 +437,12 @@ pub struct View {
     messages: Arc<Notify>,
     callbacks: Arc<Notify>,
     withdrawn: Arc<Notify>,
+    earlier: Arc<Notify>,
 }
 
 /// The kinds that are kept in memory.
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 12] = [
+    Kind::RegisteredCredential,
     Kind::Invoker,
     Kind::ProviderDomain,
     Kind::ProviderFunction,
@@ -360,6 +502,12 @@ impl View {
         &self.callbacks
     }
 
+    /// Wakes whoever does what is due: something is due before all that was known.
+    #[must_use]
+    pub fn earlier(&self) -> &Arc<Notify> {
+        &self.earlier
+    }
+
     /// Wakes whoever removes what withdrawn APIs leave behind.
     #[must_use]
     pub fn withdrawn(&self) -> &Arc<Notify> {
@@ -371,6 +519,7 @@ impl Observer for View {
     fn committed(&self, committed: &Committed) {
         let (mut messages, mut callbacks) = (false, false);
         let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
+        let first = records.agenda.first();
         for key in &committed.deletes {
             records.delete(key);
         }
@@ -382,7 +531,11 @@ impl Observer for View {
                 records.delete(key);
             }
         }
+        let next = records.agenda.first();
         drop(records);
+        if next.is_some_and(|next| first.is_none_or(|first| next < first)) {
+            self.earlier.notify_one();
+        }
         if messages {
             self.messages.notify_one();
         }

@@ -26,6 +26,7 @@ pub(crate) const REPEATABLE: &str = "repeat it, which does no harm";
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const JSON: &str = "application/json";
+const MERGE_PATCH: &str = "application/merge-patch+json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// What may stand unchanged in a path segment or a query value (RFC 3986 section 2.3).
@@ -195,11 +196,24 @@ impl<'a> Call<'a> {
         Self::new(operation, Method::GET, path)
     }
 
-    pub(crate) fn json<T: Serialize>(mut self, content: &T) -> Result<Self, Error> {
+    pub(crate) fn json<T: Serialize>(self, content: &T) -> Result<Self, Error> {
+        self.written(JSON, content)
+    }
+
+    /// Members that replace those of a resource (RFC 7396).
+    pub(crate) fn merge_patch<T: Serialize>(self, content: &T) -> Result<Self, Error> {
+        self.written(MERGE_PATCH, content)
+    }
+
+    fn written<T: Serialize>(
+        mut self,
+        media_type: &'static str,
+        content: &T,
+    ) -> Result<Self, Error> {
         let octets = serde_json::to_vec(content)
             .map(Zeroizing::new)
             .map_err(|_| Error::Usage("the request cannot be written as JSON".to_owned()))?;
-        self.content = Some((JSON, octets));
+        self.content = Some((media_type, octets));
         Ok(self)
     }
 

@@ -3,12 +3,17 @@
 use std::fmt;
 
 use capif_spec::{
-    common::ProblemDetails, publish_service::SecurityMethod, security::AccessTokenErr,
+    common::{DateTime, ProblemDetails},
+    publish_service::SecurityMethod,
+    security::AccessTokenErr,
 };
 use capif_transport::BoxError;
 use http::StatusCode;
 
 use crate::keystore::KeystoreError;
+
+/// The cause by which the CAPIF core function says that nothing but a renewal counts. Choice: no specification has one.
+const RENEWAL_REQUIRED: &str = "RENEWAL_REQUIRED";
 
 /// What went wrong. The text says what to do next and holds no secret.
 #[derive(Debug, thiserror::Error)]
@@ -165,6 +170,29 @@ pub enum Error {
         reason: &'static str,
     },
 
+    /// The CAPIF core function does not renew certificates without offboarding: the standard has nothing of the kind.
+    #[error(
+        "{address} does not renew the certificate of an API invoker that stays onboarded: the one in use goes on counting until \
+         {ends}; ask the API provider for a new enrolment code before, then offboard and onboard again"
+    )]
+    NotRenewable {
+        /// Host and port.
+        address: String,
+        /// When the certificate in use ends.
+        ends: DateTime,
+    },
+    /// The certificate has ended, and with it what a renewal would be asked for with.
+    #[error(
+        "{address} does not accept the certificate of this invoker, which ended on {ended}: check the clock of this machine; if \
+         it is right, ask the API provider for a new enrolment code, offboard, and onboard again"
+    )]
+    Expired {
+        /// Host and port.
+        address: String,
+        /// When the certificate ended.
+        ended: DateTime,
+    },
+
     /// Discovery shows no such API.
     #[error(
         "the CAPIF core function shows this invoker no API `{name}` that can be called over HTTPS: check the name, and ask \
@@ -236,7 +264,8 @@ impl Error {
             Self::Untrusted { .. }
             | Self::CertificateRefused { .. }
             | Self::KeyRefused { .. }
-            | Self::WrongCertificate { .. } => ErrorKind::Authentication,
+            | Self::WrongCertificate { .. }
+            | Self::Expired { .. } => ErrorKind::Authentication,
             Self::TimedOut { .. } => ErrorKind::TimedOut,
             Self::Refused { status, .. } | Self::TokenRefused { status, .. } => match *status {
                 StatusCode::UNAUTHORIZED => ErrorKind::Authentication,
@@ -245,7 +274,9 @@ impl Error {
                 StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => ErrorKind::TimedOut,
                 _ => ErrorKind::Refused,
             },
-            Self::ApprovalPending { .. } | Self::NoCommonMethod { .. } => ErrorKind::Refused,
+            Self::ApprovalPending { .. }
+            | Self::NotRenewable { .. }
+            | Self::NoCommonMethod { .. } => ErrorKind::Refused,
         }
     }
 
@@ -256,6 +287,26 @@ impl Error {
             Self::Refused { problem, .. } => Some(problem),
             _ => None,
         }
+    }
+
+    /// Whether the CAPIF core function says that nothing else counts before a renewal.
+    pub(crate) fn wants_renewal(&self) -> bool {
+        self.refused_with() == Some(StatusCode::FORBIDDEN)
+            && self
+                .problem()
+                .is_some_and(|problem| problem.cause.as_deref() == Some(RENEWAL_REQUIRED))
+    }
+
+    /// Whether the peer does not accept what this side showed of itself.
+    pub(crate) fn disowns(&self) -> bool {
+        matches!(self, Self::CertificateRefused { .. })
+            || self.refused_with() == Some(StatusCode::UNAUTHORIZED)
+            || self.disowns_secret()
+    }
+
+    /// Whether the token endpoint does not accept who asks (RFC 6749 section 5.2).
+    pub(crate) fn disowns_secret(&self) -> bool {
+        matches!(self, Self::TokenRefused { status, .. } if *status == StatusCode::UNAUTHORIZED)
     }
 
     /// The status of a refusal.

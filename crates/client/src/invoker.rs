@@ -5,71 +5,78 @@ mod agreement;
 mod call;
 mod offboarding;
 mod onboarding;
+mod outlook;
 mod psk;
 mod recovery;
+mod renewal;
 mod security;
 mod settlement;
+mod standing;
 mod state;
+mod trust;
+mod upkeep;
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
+use arc_swap::ArcSwap;
 use capif_spec::{
     api_invoker_management::ApiInvokerEnrolmentDetails,
-    common::{ApiInvokerId, Redacted},
+    common::ApiInvokerId,
     publish_service::ServiceApiDescription,
     security::{AccessTokenRsp, Scope},
 };
-use capif_transport::{Identity, SharedClock};
+use capif_transport::SharedClock;
 
 pub use agreement::{AgreedKey, Agreement};
 pub use offboarding::Departure;
 pub(crate) use offboarding::departure;
 pub use onboarding::OnboardingRequest;
 pub(crate) use onboarding::anchors;
+pub use outlook::RenewalStatus;
+pub use renewal::{Renewal, RenewalOptions};
 pub use security::Wish;
 pub(crate) use state::NAME;
 
 use self::{
-    aefs::Aefs,
     agreement::Held,
-    recovery::{Recoveries, Renewals},
+    recovery::{KeyRenewals, Recoveries},
+    standing::Standing,
+    upkeep::Upkeep,
 };
 use crate::{
-    address::Address,
-    ccf::Ccf,
     discovery::{self, DiscoveryQuery},
     enrolment::Enrolment,
     error::Error,
     keystore::{Keystore, KeystoreError},
-    token::Tokens,
 };
 
 /// How many APIs' descriptions are kept at hand.
 const KNOWN_APIS_MAX: usize = 1024;
 
 /// An onboarded API invoker. It may be shared between tasks: every call takes `&self`.
+///
+/// It renews certificate and Onboard_Secret by itself when it is time, beside the calls; see [`Invoker::upkeep`].
 pub struct Invoker {
+    shared: Arc<Shared>,
+}
+
+/// What the tasks of an invoker share.
+struct Shared {
     keystore: Keystore,
     clock: SharedClock,
     id: ApiInvokerId,
     onboarding_id: String,
-    details: ApiInvokerEnrolmentDetails,
-    secret: Option<Redacted>,
-    /// Over CAPIF-1/1e, with our certificate.
-    ccf: Ccf,
-    /// The same for negotiations, each over a session of its own.
-    negotiator: Ccf,
-    negotiator_tls12: Ccf,
-    /// Over CAPIF-2/2e.
-    aefs: Aefs,
+    standing: ArcSwap<Standing>,
+    /// Locked after `negotiation`, if both are.
+    renewing: tokio::sync::Mutex<()>,
+    upkeep: Upkeep,
     held: RwLock<Arc<Held>>,
     negotiation: tokio::sync::Mutex<()>,
     recoveries: Recoveries,
-    renewals: Renewals,
-    tokens: Tokens,
+    key_renewals: KeyRenewals,
     known_apis: Mutex<HashMap<String, Arc<[ServiceApiDescription]>>>,
 }
 
@@ -94,7 +101,7 @@ impl Invoker {
     /// Says so when nobody has enrolled there, or the enrolment was never answered.
     pub async fn open(keystore: Keystore, clock: SharedClock) -> Result<Self, Error> {
         match state::State::load(&keystore)? {
-            Some(state::State::Onboarded(held)) => Self::assemble(keystore, *held, clock),
+            Some(state::State::Onboarded(_)) => Self::assemble(keystore, clock),
             Some(state::State::Pending(_)) => Err(Error::NotEnrolled {
                 who: "API invoker",
                 next: "the last attempt got no answer: onboard again with the same code",
@@ -109,13 +116,19 @@ impl Invoker {
     /// The id that the CAPIF core function assigned.
     #[must_use]
     pub fn id(&self) -> &ApiInvokerId {
-        &self.id
+        &self.shared.id
     }
 
-    /// What the CAPIF core function answered to the onboarding, without the Onboard_Secret.
+    /// Host and port of the CAPIF core function.
     #[must_use]
-    pub fn details(&self) -> &ApiInvokerEnrolmentDetails {
-        &self.details
+    pub fn ccf_address(&self) -> String {
+        self.standing().ccf.address().to_string()
+    }
+
+    /// What the CAPIF core function answered to the onboarding, or to the last renewal, without the Onboard_Secret.
+    #[must_use]
+    pub fn details(&self) -> Arc<ApiInvokerEnrolmentDetails> {
+        Arc::clone(&self.standing().details)
     }
 
     /// The APIs that match and that this invoker may see.
@@ -126,7 +139,14 @@ impl Invoker {
         &self,
         query: &DiscoveryQuery,
     ) -> Result<Vec<ServiceApiDescription>, Error> {
-        discovery::discover(&self.ccf, &self.id, query).await
+        self.tend().await;
+        let mut turn = self.turn();
+        loop {
+            let found = discovery::discover(&turn.standing.ccf, self.id(), query).await;
+            if !self.helps(&mut turn, found.as_ref().err()).await? {
+                return found;
+            }
+        }
     }
 
     /// An access token for this scope, at least 30 seconds before its end. The Onboard_Secret goes to the CAPIF core
@@ -135,78 +155,71 @@ impl Invoker {
     /// # Errors
     /// [`Error::TokenRefused`] carries what the token endpoint says.
     pub async fn token(&self, scope: &Scope) -> Result<AccessTokenRsp, Error> {
-        self.tokens
-            .get(
-                scope,
-                &self.ccf,
-                &self.id,
-                self.secret.as_ref(),
-                &self.clock,
-            )
-            .await
+        self.tend().await;
+        let mut standing = self.standing();
+        self.token_under(&mut standing, scope).await
     }
 
-    fn assemble(
-        keystore: Keystore,
-        held: state::Onboarded,
-        clock: SharedClock,
-    ) -> Result<Self, Error> {
+    /// A token with the standing that it was fetched under.
+    async fn token_under(
+        &self,
+        standing: &mut Arc<Standing>,
+        scope: &Scope,
+    ) -> Result<AccessTokenRsp, Error> {
+        let (id, clock) = (self.id(), &self.shared.clock);
+        let mut turn = self.turn();
+        loop {
+            *standing = Arc::clone(&turn.standing);
+            let (ccf, secret) = (&standing.ccf, standing.secret.as_ref());
+            let token = standing.tokens.get(scope, ccf, id, secret, clock).await;
+            if !self.helps(&mut turn, token.as_ref().err()).await? {
+                return token;
+            }
+        }
+    }
+
+    /// Opens what the folder holds.
+    fn assemble(keystore: Keystore, clock: SharedClock) -> Result<Self, Error> {
         let damaged = |reason: &str| KeystoreError::Damaged {
             path: keystore.folder().to_owned(),
             reason: reason.to_owned(),
         };
+        let (held, standing) = standing::read(&keystore, &clock, None)?
+            .ok_or_else(|| damaged("the enrolment is missing"))?;
         let id = held
             .details
             .api_invoker_id
             .clone()
             .ok_or_else(|| damaged("the API invoker id is missing"))?;
-        let key = keystore
-            .key(NAME)?
-            .ok_or_else(|| damaged("the private key is missing"))?;
-        let certificate = &held.details.onboarding_information.api_invoker_certificate;
-        let identity = Identity::from_pem(certificate.as_deref().unwrap_or_default(), key.pem())
-            .map_err(|_| damaged("private key and certificate do not belong together"))?;
-        let anchors = anchors(&held.anchors_pem)?;
-        let address: Address = held.address.parse()?;
-        let ccf = Ccf::new(
-            address.clone(),
-            anchors.clone(),
-            Some(identity.clone()),
-            clock.clone(),
-        )?;
-        let negotiator = |tls12_only| {
-            Ccf::negotiating(
-                address.clone(),
-                anchors.clone(),
-                identity.clone(),
-                clock.clone(),
-                tls12_only,
-            )
-        };
         let agreed = Held::kept(&held, &Held::default());
-        Ok(Self {
-            negotiator: negotiator(false)?,
-            negotiator_tls12: negotiator(true)?,
-            aefs: Aefs {
-                anchors,
-                identity,
-                clock: clock.clone(),
-                clients: Mutex::default(),
-            },
-            ccf,
+        let shared = Arc::new(Shared {
+            standing: ArcSwap::from_pointee(standing),
+            renewing: tokio::sync::Mutex::new(()),
+            upkeep: Upkeep::since(held.renewal.looked.as_ref()),
             id,
             onboarding_id: held.onboarding_id,
-            details: held.details,
-            secret: held.onboarding_secret,
             held: RwLock::new(Arc::new(agreed)),
             negotiation: tokio::sync::Mutex::new(()),
             recoveries: Recoveries::default(),
-            renewals: Renewals::default(),
-            tokens: Tokens::default(),
+            key_renewals: KeyRenewals::default(),
             known_apis: Mutex::default(),
             keystore,
             clock,
-        })
+        });
+        upkeep::keep(&shared);
+        Ok(Self { shared })
+    }
+
+    /// The same invoker, for a task of its own.
+    fn handle(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// What this invoker shows and believes now.
+    fn standing(&self) -> Arc<Standing> {
+        self.shared.standing.load_full()
     }
 
     /// The descriptions of an API, from memory or by discovery.
@@ -232,7 +245,8 @@ impl Invoker {
     fn known_apis(
         &self,
     ) -> std::sync::MutexGuard<'_, HashMap<String, Arc<[ServiceApiDescription]>>> {
-        self.known_apis
+        self.shared
+            .known_apis
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -241,8 +255,8 @@ impl Invoker {
 impl std::fmt::Debug for Invoker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Invoker")
-            .field("id", &self.id)
-            .field("ccf", self.ccf.address())
+            .field("id", self.id())
+            .field("ccf", self.standing().ccf.address())
             .finish_non_exhaustive()
     }
 }

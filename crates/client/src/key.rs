@@ -85,6 +85,57 @@ impl PrivateKey {
     }
 }
 
+/// From when to when the first certificate of a chain counts.
+pub(crate) fn life(chain_pem: &str) -> Result<(OffsetDateTime, OffsetDateTime), &'static str> {
+    with_leaf(chain_pem, |leaf| {
+        let validity = leaf.validity();
+        (
+            validity.not_before.to_datetime(),
+            validity.not_after.to_datetime(),
+        )
+    })
+}
+
+/// Whether the first certificate of a chain leads to one of these anchors, by way of the others: who signed whom, and nothing
+/// else. Whoever is shown the chain judges the rest.
+pub(crate) fn leads_to(chain_pem: &str, anchors_pem: &str) -> bool {
+    if chain_pem.len() > CHAIN_BYTES_MAX {
+        return false;
+    }
+    let (Ok(chain), Ok(anchors)) = (pem::parse_many(chain_pem), pem::parse_many(anchors_pem))
+    else {
+        return false;
+    };
+    if chain.len() > CHAIN_CERTIFICATES_MAX {
+        return false;
+    }
+    let anchors: Vec<_> = anchors.iter().filter_map(certificate).collect();
+    let mut others: Vec<_> = chain.iter().filter_map(certificate).collect();
+    if others.is_empty() {
+        return false;
+    }
+    let mut current = others.remove(0);
+    loop {
+        let signs = |issuer: &X509Certificate<'_>| {
+            issuer.subject() == current.issuer()
+                && current.verify_signature(Some(issuer.public_key())).is_ok()
+        };
+        if anchors.iter().any(signs) {
+            return true;
+        }
+        let Some(next) = others.iter().position(signs) else {
+            return false;
+        };
+        // One less each time, so that it ends.
+        current = others.remove(next);
+    }
+}
+
+fn certificate(element: &pem::Pem) -> Option<X509Certificate<'_>> {
+    let (_, certificate) = X509Certificate::from_der(element.contents()).ok()?;
+    Some(certificate)
+}
+
 /// Looks at the first certificate of a chain.
 fn with_leaf<T>(
     chain_pem: &str,
@@ -104,5 +155,56 @@ fn with_leaf<T>(
     match X509Certificate::from_der(leaf.contents()) {
         Ok((&[], leaf)) => Ok(look(&leaf)),
         _ => Err(MALFORMED),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertifiedIssuer, IsCa};
+
+    use super::*;
+
+    fn named(name: &str) -> CertificateParams {
+        let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+        parameters.distinguished_name = DistinguishedName::new();
+        parameters.distinguished_name.push(DnType::CommonName, name);
+        parameters
+    }
+
+    fn authority(name: &str) -> CertificateParams {
+        let mut parameters = named(name);
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        parameters
+    }
+
+    fn key() -> KeyPair {
+        KeyPair::generate().unwrap()
+    }
+
+    #[test]
+    fn a_chain_leads_to_who_signed_it() {
+        let root = CertifiedIssuer::self_signed(authority("root"), key()).unwrap();
+        let other = CertifiedIssuer::self_signed(authority("root"), key()).unwrap();
+        let middle = CertifiedIssuer::signed_by(authority("middle"), key(), &root).unwrap();
+        let leaf = named("invoker").signed_by(&key(), &middle).unwrap().pem();
+        let direct = named("invoker").signed_by(&key(), &root).unwrap().pem();
+        let whole = format!("{leaf}{}", middle.pem());
+        assert!(leads_to(&whole, &root.pem()));
+        assert!(leads_to(&format!("{whole}{}", root.pem()), &root.pem()));
+        assert!(leads_to(&whole, &format!("{}{}", other.pem(), root.pem())));
+        assert!(leads_to(&direct, &root.pem()));
+        assert!(leads_to(&leaf, &middle.pem()));
+        // Of the same name, but another key; without what is between; and what is no chain.
+        assert!(!leads_to(&whole, &other.pem()));
+        assert!(!leads_to(&leaf, &root.pem()));
+        assert!(!leads_to(&format!("{leaf}{}", root.pem()), &other.pem()));
+        for chain in ["", "nothing", &root.pem().repeat(9), &"x".repeat(65 << 10)] {
+            assert!(!leads_to(chain, &root.pem()) || chain.starts_with("-----"));
+        }
+        assert!(!leads_to(
+            &format!("{leaf}{}", root.pem().repeat(9)),
+            &root.pem()
+        ));
+        assert!(!leads_to(&whole, "nothing"));
     }
 }

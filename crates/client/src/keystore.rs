@@ -42,6 +42,13 @@ pub struct Locked {
     _file: File,
 }
 
+/// One version of stored state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Version {
+    file: u64,
+    changed: (i64, i64),
+}
+
 /// Why a keystore cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeystoreError {
@@ -177,6 +184,20 @@ impl Keystore {
             })
     }
 
+    /// What tells one version of stored state from the next, whichever process wrote it; `None` if there is none. A file is
+    /// replaced and never changed, so that every version is a file of its own.
+    pub(crate) fn version(&self, name: &str) -> Result<Option<Version>, KeystoreError> {
+        let path = self.path_of(name, "json")?;
+        match fs::metadata(&path) {
+            Ok(metadata) => Ok(Some(Version {
+                file: metadata.ino(),
+                changed: (metadata.ctime(), metadata.ctime_nsec()),
+            })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(failed("inspect", &path, source)),
+        }
+    }
+
     /// Overwrites and removes every file of the keystore, then the folder unless it holds other things. Repeating it
     /// does no harm.
     ///
@@ -217,6 +238,16 @@ impl Keystore {
         let text =
             std::str::from_utf8(&octets).map_err(|_| damaged("not a PEM text".to_owned()))?;
         PrivateKey::from_pem(text).map(Some).map_err(damaged)
+    }
+
+    /// The names of the private keys that are there.
+    pub(crate) fn keys(&self) -> Result<Vec<String>, KeystoreError> {
+        let files = self.own_files()?;
+        let names = files.iter().filter_map(|path| {
+            let name = path.file_name()?.to_str()?;
+            name.strip_prefix("capif-")?.strip_suffix(".key")
+        });
+        Ok(names.map(str::to_owned).collect())
     }
 
     fn make_folder(&self) -> Result<(), KeystoreError> {
@@ -306,6 +337,14 @@ impl Locked {
         let path = self.keystore.path_of(name, "key")?;
         self.replace(&path, key.pem().as_bytes())?;
         Ok(key)
+    }
+
+    /// Overwrites and removes the private key of this name; one that is not there is as good as removed.
+    pub(crate) fn erase_key(&self, name: &str) -> Result<(), KeystoreError> {
+        let path = self.keystore.path_of(name, "key")?;
+        overwrite(&path)?;
+        ignore_absent(fs::remove_file(&path)).map_err(|source| failed("remove", &path, source))?;
+        sync(&self.keystore.folder)
     }
 
     fn replace(&self, path: &Path, octets: &[u8]) -> Result<(), KeystoreError> {

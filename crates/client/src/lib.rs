@@ -62,6 +62,8 @@
 //!
 //! - The private key is made in the keystore and stays there; requests carry a PKCS#10 request (D-22).
 //! - Everything that can be asked twice is safe to repeat: an answer that got lost costs neither credential nor identity.
+//! - Certificate and Onboard_Secret are renewed by themselves, beside the calls, where the CAPIF core function agrees to that;
+//!   several processes may share a folder.
 //! - All three security methods are carried out. The key of Method 1 is derived from the negotiation itself, and renewed by
 //!   another one before it ends.
 //! - Nothing that an exposing function says makes an invoker use another address or a method that the CAPIF core function did
@@ -76,11 +78,16 @@ mod invoker;
 mod key;
 mod keystore;
 mod provider;
+mod random;
 mod token;
+mod trust;
 
 pub use discovery::DiscoveryQuery;
 pub use enrolment::{Bundle, Enrolment, EnrolmentCode};
 pub use error::{Error, ErrorKind};
-pub use invoker::{AgreedKey, Agreement, Departure, Invoker, OnboardingRequest, Wish};
+pub use invoker::{
+    AgreedKey, Agreement, Departure, Invoker, OnboardingRequest, Renewal, RenewalOptions,
+    RenewalStatus, Wish,
+};
 pub use keystore::{Keystore, KeystoreError, LOCK_WAIT, Locked};
-pub use provider::{Allowance, Limit, Provider, ProviderRequest};
+pub use provider::{Allowance, Limit, Provider, ProviderRequest, Renewed, Standing};

@@ -6,47 +6,80 @@
 
 mod controlling;
 mod exposing;
+mod function;
 mod publishing;
 mod registration;
+mod renewal;
+mod standing;
 mod state;
+mod trust;
 
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
 use capif_spec::common::{AefId, AmfId, ApfId, ApiProviderDomainId};
 use capif_transport::{Anchors, Identity, SharedClock};
 use http::Method;
 
 pub use controlling::{Allowance, Limit};
 pub use registration::ProviderRequest;
+pub use renewal::Renewed;
+pub use standing::Standing;
 pub(crate) use state::refuse_shared_folder;
 
+use self::function::{Function, Means, Reach};
 use crate::{
-    address::Address,
-    ccf::{Call, Ccf, encoded},
+    ccf::{Call, encoded},
     enrolment::Bundle,
     error::Error,
-    invoker::{self, Departure, departure},
-    keystore::{Keystore, KeystoreError},
+    invoker::{Departure, departure},
+    keystore::{Keystore, KeystoreError, Version},
 };
 
 /// A registered API provider domain. It may be shared between tasks: every call takes `&self`.
+///
+/// Certificates and roots are exchanged while it is in use: see [`Provider::renew`], [`Provider::reload`] and
+/// [`Provider::believe`]. A request that is under way keeps those that it began with.
 pub struct Provider {
     keystore: Keystore,
+    clock: SharedClock,
+    address: String,
     domain_id: ApiProviderDomainId,
     domain_name: String,
     hosts: Vec<String>,
-    anchors: Anchors,
+    anchors: ArcSwap<Anchors>,
     amf: Function<AmfId>,
     apf: Function<ApfId>,
     /// At least one.
     aefs: Vec<Function<AefId>>,
+    held: Mutex<Held>,
 }
 
-/// A function of the domain.
-struct Function<Id> {
-    id: Id,
-    name: String,
-    identity: Identity,
-    /// The CAPIF core function, reached under this function's certificate.
-    ccf: Ccf,
+/// What is in use of the state in the folder.
+struct Held {
+    version: Option<Version>,
+    /// Private keys wait for being erased until the certificates in their place have been used.
+    unused: bool,
+    /// A renewal was begun of which no answer is known.
+    renewing: bool,
+}
+
+impl Held {
+    fn of(held: &state::Registered, version: Option<Version>) -> Self {
+        Self {
+            version,
+            unused: !held.replaced.is_empty(),
+            renewing: held.renewal.is_some(),
+        }
+    }
+}
+
+/// What a provider is to go on with.
+struct Next {
+    amf: Option<Means>,
+    apf: Option<Means>,
+    aefs: Vec<Option<Means>>,
+    anchors: Anchors,
 }
 
 impl Provider {
@@ -69,16 +102,16 @@ impl Provider {
     /// # Errors
     /// Says so when no domain is registered there, or the registration was never answered.
     pub async fn open(keystore: Keystore, clock: SharedClock) -> Result<Self, Error> {
-        match state::State::load(&keystore)? {
-            Some(state::State::Registered(held)) => Self::assemble(keystore, *held, &clock),
-            Some(state::State::Pending(_)) => Err(Error::NotEnrolled {
-                who: "API provider",
-                next: "the last attempt got no answer: register again with the same bundle",
-            }),
-            None => Err(Error::NotEnrolled {
-                who: "API provider",
-                next: "register with a bundle, which the operator gives out",
-            }),
+        let (held, version) = state::registered(&keystore)?;
+        match Self::assemble(keystore.clone(), held, version, &clock) {
+            // Another process may have renewed in between, and erased the keys of before.
+            Err(Error::Keystore(KeystoreError::Damaged { .. }))
+                if keystore.version(state::NAME)? != version =>
+            {
+                let (held, version) = state::registered(&keystore)?;
+                Self::assemble(keystore, held, version, &clock)
+            }
+            result => result,
         }
     }
 
@@ -122,7 +155,7 @@ impl Provider {
     /// Key and certificate of the first API exposing function, for its listener on CAPIF-2/2e.
     #[must_use]
     pub fn aef_identity(&self) -> Identity {
-        self.aef().identity.clone()
+        self.aef().means().identity.clone()
     }
 
     /// The hosts that the certificates of the API exposing functions are good for: those of the registration, whatever was
@@ -132,16 +165,16 @@ impl Provider {
         &self.hosts
     }
 
-    /// The roots of everything that the CAPIF core function certifies.
+    /// The roots of everything that the CAPIF core function certifies, as it named them last.
     #[must_use]
-    pub fn anchors(&self) -> &Anchors {
-        &self.anchors
+    pub fn anchors(&self) -> Anchors {
+        Anchors::clone(&self.anchors.load())
     }
 
     /// Host and port of the CAPIF core function.
     #[must_use]
     pub fn ccf_address(&self) -> &str {
-        self.amf.ccf.address().as_str()
+        &self.address
     }
 
     /// Cancels the registration, with all that was published, then erases keys and certificates (TS 29.222 clause 5.11.2.5).
@@ -159,42 +192,104 @@ impl Provider {
             encoded(self.domain_id.as_str())
         );
         let call = Call::new("the deregistration", Method::DELETE, path);
-        let departure = departure(self.amf.ccf.send(call).await.map(drop))?;
+        let departure = departure(self.amf.send(call).await.map(drop))?;
         self.keystore.clone().erase()?;
         drop(keystore);
         tracing::info!(domain = %self.domain_id, ?departure, "deregistered");
         Ok(departure)
     }
 
+    /// Takes over what another process of this folder has renewed or learnt. Says whether certificates are other ones.
+    ///
+    /// # Errors
+    /// When the folder cannot be read, or another domain was registered in it meanwhile; all is then as it was.
+    pub fn reload(&self) -> Result<bool, Error> {
+        let version = self.keystore.version(state::NAME)?;
+        if version == self.held().version {
+            return Ok(false);
+        }
+        let (held, version) = state::registered(&self.keystore)?;
+        let next = self.prepare(&held)?;
+        Ok(self.go_on(next, &held, version))
+    }
+
     fn assemble(
         keystore: Keystore,
         held: state::Registered,
+        version: Option<Version>,
         clock: &SharedClock,
     ) -> Result<Self, Error> {
-        let anchors = invoker::anchors(&held.anchors_pem)?;
-        let address: Address = held.address.parse()?;
-        let reach = |identity: &Identity| {
-            let identity = Some(identity.clone());
-            Ccf::new(address.clone(), anchors.clone(), identity, clock.clone())
-        };
+        let reach = Reach::new(&held, clock)?;
         let aefs = held
             .aefs
             .iter()
-            .map(|function| Function::open(function, &keystore, reach))
+            .map(|function| Function::open(function, &keystore, &reach))
             .collect::<Result<Vec<_>, _>>()?;
         if aefs.is_empty() {
             return Err(damaged(&keystore, "there is no API exposing function").into());
         }
         Ok(Self {
-            amf: Function::open(&held.amf, &keystore, reach)?,
-            apf: Function::open(&held.apf, &keystore, reach)?,
+            amf: Function::open(&held.amf, &keystore, &reach)?,
+            apf: Function::open(&held.apf, &keystore, &reach)?,
             aefs,
+            anchors: ArcSwap::from_pointee(reach.anchors),
+            held: Mutex::new(Held::of(&held, version)),
+            address: held.address,
             domain_id: held.domain_id,
             domain_name: held.domain_name,
             hosts: held.hosts,
-            anchors,
+            clock: clock.clone(),
             keystore,
         })
+    }
+
+    /// Makes ready to go on with this state: all of it, or nothing if any of it cannot be used.
+    fn prepare(&self, held: &state::Registered) -> Result<Next, Error> {
+        if held.domain_id != self.domain_id || held.aefs.len() != self.aefs.len() {
+            return Err(damaged(&self.keystore, "another domain was registered in it").into());
+        }
+        let reach = Reach::new(held, &self.clock)?;
+        let all_new = !crate::trust::are_same(&self.anchors.load(), &reach.anchors);
+        let aefs = self.aefs.iter().zip(&held.aefs);
+        let aefs =
+            aefs.map(|(function, held)| function.prepare(held, &self.keystore, &reach, all_new));
+        Ok(Next {
+            amf: self
+                .amf
+                .prepare(&held.amf, &self.keystore, &reach, all_new)?,
+            apf: self
+                .apf
+                .prepare(&held.apf, &self.keystore, &reach, all_new)?,
+            aefs: aefs.collect::<Result<_, _>>()?,
+            anchors: reach.anchors,
+        })
+    }
+
+    /// Goes on with a state that was made ready. Says whether certificates are other ones.
+    fn go_on(&self, next: Next, held: &state::Registered, version: Option<Version>) -> bool {
+        let mut others = self.amf.go_on(next.amf);
+        others |= self.apf.go_on(next.apf);
+        for (function, means) in self.aefs.iter().zip(next.aefs) {
+            others |= function.go_on(means);
+        }
+        self.anchors.store(next.anchors.into());
+        *self.held() = Held::of(held, version);
+        others
+    }
+
+    /// Every function's id with its certificate as it is now: AMF, APF, then the AEFs.
+    fn functions(&self) -> Vec<(&str, Arc<Means>)> {
+        let first = [
+            (self.amf.id.as_str(), self.amf.means()),
+            (self.apf.id.as_str(), self.apf.means()),
+        ];
+        let aefs = self.aefs.iter();
+        let aefs = aefs.map(|function| (function.id.as_str(), function.means()));
+        first.into_iter().chain(aefs).collect()
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn aef(&self) -> &Function<AefId> {
@@ -204,30 +299,6 @@ impl Provider {
             reason = "checked when the provider is assembled"
         )]
         &self.aefs[0]
-    }
-}
-
-impl<Id: From<String>> Function<Id> {
-    fn open(
-        held: &state::Certified,
-        keystore: &Keystore,
-        reach: impl FnOnce(&Identity) -> Result<Ccf, Error>,
-    ) -> Result<Self, Error> {
-        let key = keystore
-            .key(&held.key)?
-            .ok_or_else(|| damaged(keystore, "a private key is missing"))?;
-        let identity = Identity::from_pem(&held.certificate_pem, key.pem()).map_err(|_| {
-            damaged(
-                keystore,
-                "private key and certificate do not belong together",
-            )
-        })?;
-        Ok(Self {
-            id: Id::from(held.id.to_string()),
-            name: held.name.clone(),
-            ccf: reach(&identity)?,
-            identity,
-        })
     }
 }
 

@@ -29,6 +29,9 @@ const LIFE_MAX: Duration = Duration::DAY;
 
 const SCOPES_MAX: usize = 1024;
 
+/// How many tokens are fetched ahead when a certificate is replaced.
+const WARM_MAX: usize = 16;
+
 /// The tokens at hand. One request at a time is made per scope; others wait for its answer.
 #[derive(Default)]
 pub(crate) struct Tokens {
@@ -52,14 +55,45 @@ impl Tokens {
         secret: Option<&Redacted>,
         clock: &SharedClock,
     ) -> Result<AccessTokenRsp, Error> {
-        let scope = scope.to_string();
-        let slot = self.slot(&scope);
+        self.get_for(&scope.to_string(), ccf, invoker, secret, clock)
+            .await
+    }
+
+    /// Fetches what others hold too, as far as that works.
+    pub(crate) async fn warm(
+        &self,
+        others: &Self,
+        ccf: &Ccf,
+        invoker: &ApiInvokerId,
+        secret: Option<&Redacted>,
+        clock: &SharedClock,
+    ) {
+        let scopes: Vec<String> = {
+            let slots = others.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            slots.keys().take(WARM_MAX).cloned().collect()
+        };
+        for scope in scopes {
+            if let Err(error) = self.get_for(&scope, ccf, invoker, secret, clock).await {
+                tracing::debug!(%error, "a token is fetched when it is needed");
+            }
+        }
+    }
+
+    async fn get_for(
+        &self,
+        scope: &str,
+        ccf: &Ccf,
+        invoker: &ApiInvokerId,
+        secret: Option<&Redacted>,
+        clock: &SharedClock,
+    ) -> Result<AccessTokenRsp, Error> {
+        let slot = self.slot(scope);
         let mut held = slot.lock().await;
         if let Some(held) = held.as_ref().filter(|held| clock.now() < held.renewal) {
             return Ok(held.token.clone());
         }
         let asked = clock.now();
-        let token = request(&scope, ccf, invoker, secret).await?;
+        let token = request(scope, ccf, invoker, secret).await?;
         let life = Duration::seconds(i64::try_from(token.expires_in).unwrap_or(i64::MAX));
         let renewal = asked + (life.min(LIFE_MAX) - MARGIN);
         *held = Some(Held {

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     refusal::Refusal,
+    rotation,
     security_method::{Policy, granted_by, outdated},
     state::{AefPsk, Invoker, SecurityContext, SecurityEntry, ServiceApi},
 };
@@ -29,12 +30,14 @@ pub struct Material<'a> {
     pub unseal: &'a dyn Fn(&AefPsk) -> Option<Zeroizing<[u8; 32]>>,
     /// What the operator allows.
     pub policy: &'a Policy,
+    /// What counts when.
+    pub renewal: &'a rotation::Terms,
     /// What is expired now is not handed over.
     pub now: &'a DateTime,
 }
 
 /// Answers an AEF that asks for an invoker: only entries of that AEF, and the same refusal whether the invoker is unknown or
-/// has nothing to do with it.
+/// has nothing to do with it, or counts for nothing now (R-U-05).
 ///
 /// # Errors
 /// Refuses when no entry is about this AEF.
@@ -47,6 +50,14 @@ pub fn security_information<'a>(
     authorization: bool,
     material: Material<'a>,
 ) -> Result<ServiceSecurity, Refusal> {
+    let unknown = Refusal::NotFound {
+        what: "security context",
+    };
+    if rotation::is_over(invoker, material.now)
+        || rotation::is_restricted(invoker, material.renewal, material.now)
+    {
+        return Err(unknown);
+    }
     let mut entries = Vec::new();
     for entry in context
         .entries
@@ -92,9 +103,7 @@ pub fn security_information<'a>(
         entries.push(information);
     }
     if entries.is_empty() {
-        return Err(Refusal::NotFound {
-            what: "security context",
-        });
+        return Err(unknown);
     }
     Ok(ServiceSecurity {
         security_info: entries,
@@ -107,7 +116,7 @@ pub fn security_information<'a>(
 }
 
 /// The compact JSON of D-08. For Method 2 it has the whole certificate's digest too, so that the AEF accepts the current
-/// certificate alone. An entry whose method has changed since still brings its key: the handshake can then finish, and the AEF
+/// certificate alone, and during a renewal those beside it, each no longer than it counts. An entry whose method has changed since still brings its key: the handshake can then finish, and the AEF
 /// can say what is wrong (TS 33.122 clause 6.7). Nothing for a method whose material is gone.
 fn authentication_info(
     method: &SecurityMethod,
@@ -119,19 +128,28 @@ fn authentication_info(
     let mut information = match method {
         SecurityMethod::Psk => {
             let keys = entry.psk.as_ref()?;
-            let mut information = opened(&keys.current, material)?;
+            let mut information = opened(&keys.current, invoker, material)?;
             add(&mut information, "tls", json!(keys.current.tls));
             add(&mut information, "interface", json!(keys.current.interface));
             let previous = keys.previous.as_ref();
-            if let Some(previous) = previous.and_then(|previous| opened(previous, material)) {
+            if let Some(previous) =
+                previous.and_then(|previous| opened(previous, invoker, material))
+            {
                 add(&mut information, "previous", previous);
             }
             information
         }
-        SecurityMethod::Pki => json!({
-            "caPem": material.anchors,
-            "x5t#S256": invoker.certificate.fingerprint,
-        }),
+        SecurityMethod::Pki => {
+            let mut information = json!({
+                "caPem": material.anchors,
+                "x5t#S256": invoker.certificate.fingerprint,
+            });
+            let also = also(invoker, material.now);
+            if !also.is_empty() {
+                add(&mut information, "also", also.into());
+            }
+            information
+        }
         SecurityMethod::Oauth => json!({
             "jwksUri": material.jwks_uri,
             "issuer": invoker.id,
@@ -145,16 +163,39 @@ fn authentication_info(
     Some(information)
 }
 
-/// A key while it is good.
-fn opened(key: &AefPsk, material: Material<'_>) -> Option<Value> {
-    if !key.is_good(material.now) {
+/// The certificates that count beside the one in use: what was handed over to replace it, and what was replaced, that until the
+/// end of its overlap in seconds since 1970.
+fn also(invoker: &Invoker, now: &DateTime) -> Vec<Value> {
+    let renewal = &invoker.renewal;
+    let next = renewal.successor.iter().map(|next| &next.certificate);
+    let next = next
+        .filter(|certificate| *now < certificate.not_after)
+        .map(|certificate| json!({ "x5t#S256": certificate.fingerprint }));
+    let retiring = renewal.retiring.iter().filter(|old| *now < old.until);
+    let retiring = retiring.map(|old| {
+        json!({
+            "x5t#S256": old.certificate.fingerprint,
+            "until": old.until.0.unix_timestamp(),
+        })
+    });
+    next.chain(retiring).collect()
+}
+
+/// A key while it is good, and while both the enrolment and the certificate that it was negotiated with count (R-U-06).
+fn opened(key: &AefPsk, invoker: &Invoker, material: Material<'_>) -> Option<Value> {
+    let bound = match &key.certificate {
+        Some(certificate) => Some(rotation::until(invoker, certificate)?),
+        None => invoker.expires.clone(),
+    };
+    let ends = bound.map_or(key.expires.clone(), |bound| bound.min(key.expires.clone()));
+    if ends <= *material.now {
         return None;
     }
     let octets = (material.unseal)(key)?;
     Some(json!({
         "pskId": key.identity,
         "psk": BASE64_URL_SAFE_NO_PAD.encode(octets.as_slice()),
-        "exp": key.expires.0.unix_timestamp(),
+        "exp": ends.0.unix_timestamp(),
     }))
 }
 

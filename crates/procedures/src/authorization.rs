@@ -10,6 +10,7 @@ use capif_spec::{
 
 use crate::{
     refusal::TokenRefusal,
+    rotation::{self, Standing},
     security_method::{Policy, granted},
     state::{Digest, Invoker, SecurityContext, ServiceApi},
 };
@@ -30,6 +31,8 @@ pub struct TokenRequest<'a> {
     pub secret: Option<Digest>,
     /// `scope`.
     pub scope: Option<&'a str>,
+    /// SHA-256 of the certificate that the connection carries.
+    pub certificate: Digest,
 }
 
 /// What the edge adds to a token.
@@ -37,11 +40,14 @@ pub struct TokenRequest<'a> {
 pub struct TokenTerms {
     /// The token's own id.
     pub jti: String,
-    /// How long it is good.
+    /// How long it is good, if what it is asked with counts that long.
     pub lifetime_seconds: i64,
+    /// What counts when.
+    pub renewal: rotation::Terms,
 }
 
-/// Decides on a token for the invoker whose certificate the connection carries.
+/// Decides on a token for the invoker whose certificate the connection carries. It ends no later than certificate, secret and
+/// enrolment do, and with an overlap where one of the two is on its way out, or can be from now on (R-U-06).
 ///
 /// # Errors
 /// One of the codes of RFC 6749 section 5.2.
@@ -61,15 +67,13 @@ pub fn grant<'a>(
     if request.grant_type != "client_credentials" {
         return Err(TokenRefusal::UnsupportedGrantType);
     }
-    let Some(expected) = &invoker.onboard_secret else {
+    if invoker.onboard_secret.is_none() {
         return Err(TokenRefusal::UnauthorizedClient(
             "this invoker was enrolled for APIs without Method 3 and has no Onboard_Secret"
                 .to_owned(),
         ));
-    };
-    if request.secret.as_ref() != Some(expected) {
-        return Err(TokenRefusal::InvalidClient);
     }
+    let ends = proved(request, invoker, &terms.renewal, now).ok_or(TokenRefusal::InvalidClient)?;
     let context = context.ok_or_else(|| {
         TokenRefusal::UnauthorizedClient(
             "negotiate the security method first: PUT trustedInvokers".to_owned(),
@@ -109,7 +113,7 @@ pub fn grant<'a>(
             .iter()
             .any(|(aef_id, name)| scope.contains(aef_id, name));
     let confirmation = bound.then(|| Confirmation {
-        x5t_s256: invoker.certificate.fingerprint.to_base64url(),
+        x5t_s256: request.certificate.to_base64url(),
     });
     Ok(claims(
         &invoker.id,
@@ -117,8 +121,35 @@ pub fn grant<'a>(
         context.generation,
         confirmation,
         terms,
-        now,
+        Times { now, ends: &ends },
     ))
+}
+
+/// Until when certificate and secret both count, if they do now. What was handed over and not seen before is to take effect
+/// first ([`rotation::activate`]).
+fn proved(
+    request: &TokenRequest<'_>,
+    invoker: &Invoker,
+    terms: &rotation::Terms,
+    now: &DateTime,
+) -> Option<DateTime> {
+    let counts =
+        |standing: &Standing| matches!(standing, Standing::Active | Standing::Retiring { .. });
+    let (secret, secret_ends) =
+        rotation::judge_secret(invoker, request.secret.as_ref()?, terms, now);
+    let certificate = rotation::standing(invoker, &request.certificate, terms, now);
+    if !counts(&secret) || !counts(&certificate) {
+        return None;
+    }
+    let ends = rotation::until(invoker, &request.certificate)?;
+    let ends = secret_ends.map_or(ends.clone(), |secret| secret.min(ends));
+    // What is in use may be replaced the next moment, and counts for an overlap from then on.
+    let overlap = DateTime(now.0.saturating_add(terms.overlap));
+    Some(if invoker.renewal.agreed {
+        ends.min(overlap)
+    } else {
+        ends
+    })
 }
 
 /// The scope asked for, when all of it is allowed.
@@ -138,15 +169,23 @@ fn narrowed(text: &str, allowed: &Scope) -> Result<Scope, TokenRefusal> {
     Ok(wanted)
 }
 
+/// When a token is issued, and when it ends at the latest.
+#[derive(Clone, Copy)]
+struct Times<'a> {
+    now: &'a DateTime,
+    ends: &'a DateTime,
+}
+
 fn claims(
     id: &ApiInvokerId,
     scope: &Scope,
     generation: u64,
     confirmation: Option<Confirmation>,
     terms: TokenTerms,
-    now: &DateTime,
+    times: Times<'_>,
 ) -> AccessTokenClaims {
-    let issued = now.0.unix_timestamp();
+    let issued = times.now.0.unix_timestamp();
+    let ends = times.ends.0.unix_timestamp();
     AccessTokenClaims {
         iss: id.to_string(),
         sub: Some(id.to_string()),
@@ -161,7 +200,7 @@ fn claims(
         scope: scope.to_string(),
         iat: Some(issued),
         nbf: Some(issued),
-        exp: issued.saturating_add(terms.lifetime_seconds),
+        exp: issued.saturating_add(terms.lifetime_seconds).min(ends),
         jti: Some(terms.jti),
         generation: Some(generation),
         res_owner_id: None,

@@ -39,11 +39,21 @@ pub enum Kind {
     Revocation = 14,
     /// A notification of revocation that waits for its API invoker. Id: API invoker id, `/`, sequence.
     Callback = 15,
+    /// A certificate that was revoked before its end. Id: number of the authority, `/`, serial number.
+    RevokedCertificate = 16,
+    /// What is kept of an offboarded API invoker. Id: API invoker id.
+    Departure = 17,
+    /// A record of a security-relevant act, chained to the one before. Id: sequence.
+    Audit = 18,
+    /// One authority that issues or issued certificates. Id: its number.
+    Authority = 19,
+    /// A key that signs or signed access tokens. Id: `kid`.
+    TokenKey = 20,
 }
 
 impl Kind {
     /// Every kind, for scans of the whole store.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 20] = [
         Self::CredentialUse,
         Self::RegisteredCredential,
         Self::Invoker,
@@ -59,6 +69,11 @@ impl Kind {
         Self::Usage,
         Self::Revocation,
         Self::Callback,
+        Self::RevokedCertificate,
+        Self::Departure,
+        Self::Audit,
+        Self::Authority,
+        Self::TokenKey,
     ];
 
     /// The kind with this number, as engines store it.
@@ -147,6 +162,21 @@ pub enum Change {
         prefix: String,
         /// The record as JSON.
         value: Vec<u8>,
+    },
+    /// Writes a record at the end of the one chain of the store. The commit gives it its number and the digest that ties it to
+    /// the record before; no other step reaches the records of the chain.
+    Chain {
+        /// The table.
+        kind: Kind,
+        /// The record as JSON.
+        value: Vec<u8>,
+    },
+    /// Forgets the beginning of the chain; where it begins from then on is kept. Its last record stays in any case.
+    Prune {
+        /// The table.
+        kind: Kind,
+        /// The number of the last record that goes.
+        through: u64,
     },
     /// Writes nothing, but the commit is refused unless this holds.
     Require {

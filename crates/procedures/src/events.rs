@@ -22,6 +22,10 @@ use crate::{
 /// and details.
 pub const FEATURES: &str = "4";
 
+/// The event of this product's own that roots, keys that are not believed, or keys of access tokens changed. What they are now,
+/// the subscriber asks for.
+pub const TRUST_UPDATED: &str = "VENDOR_CAPIF_TRUST_UPDATED";
+
 /// The number of the feature that brings filters and details.
 const ENHANCED_EVENT_REPORT: u32 = 3;
 
@@ -72,6 +76,19 @@ pub fn of_revocation(id: &ApiInvokerId, apis: Option<Vec<ServiceApi>>) -> Occurr
     Occurrence {
         named: apis,
         ..of_invoker(CapifEvent::ApiInvokerAuthorizationRevoked, id)
+    }
+}
+
+/// The event that it changed by whom certificates and access tokens are believed.
+#[must_use]
+pub fn of_trust() -> Occurrence {
+    Occurrence {
+        event: CapifEvent::from(TRUST_UPDATED),
+        invoker: None,
+        api: None,
+        aef: None,
+        named: None,
+        detail: CapifEventDetail::default(),
     }
 }
 
@@ -373,6 +390,10 @@ fn accept(
 /// reach, and of invokers itself alone, which `asks_for` holds it to.
 fn may_see(subscriber: Subscriber<'_>, event: &CapifEvent) -> bool {
     match (subscriber, event) {
+        // Only who takes the calls has something to do about it.
+        (Subscriber::Function(function), CapifEvent::Other(event)) => {
+            function.role == Role::Aef && event == TRUST_UPDATED
+        }
         (_, CapifEvent::Other(_)) => false,
         (Subscriber::Function(_), _) => true,
         (Subscriber::Invoker(_), event) => matches!(

@@ -12,9 +12,11 @@ use capif_spec::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use time::Duration;
 
 use crate::{
     changes::{Change, Changes, Expect, Key, Kind, Record, Revision, Versioned},
+    rotation,
     state::{
         ApiReach, Certificate, CertificateOrder, Digest, Invoker, Notification, ProviderDomain,
         ProviderFunction, PublicKey, Role, SecurityContext, SecurityEntry, ServiceApi,
@@ -58,12 +60,25 @@ pub(crate) fn certificate(octet: u8) -> Certificate {
         fingerprint: digest(octet.wrapping_add(0x80)),
         public_key: digest(octet),
         not_after: "2027-01-31T12:00:00Z".parse().unwrap(),
+        issued: None,
+        serial: String::new(),
+        authority: 1,
     }
 }
 
 /// What a certificate authority makes of an order.
 pub(crate) fn certified(order: &CertificateOrder) -> Certificate {
     certificate(order.public_key().spki[0])
+}
+
+/// What an operator allows who says nothing.
+pub(crate) fn rotation_terms() -> rotation::Terms {
+    rotation::Terms {
+        overlap: Duration::minutes(60),
+        secret_life: Duration::days(90),
+        enrolment_life: None,
+        suspends_overdue: true,
+    }
 }
 
 pub(crate) fn versioned<R>(record: R) -> Versioned<R> {
@@ -97,10 +112,14 @@ pub(crate) fn invoker(id: &str) -> Invoker {
         notification_destination: Uri::from(DESTINATION),
         information: None,
         reach: ApiReach::default(),
+        allowance: None,
         features: SupportedFeatures::from("0"),
         onboarded: now(),
         issuer: "https://issuer.example".to_owned(),
         bars: Default::default(),
+        secret_expires: None,
+        expires: None,
+        renewal: Default::default(),
     }
 }
 
@@ -121,6 +140,7 @@ pub(crate) fn function(id: &str, role: Role, key: u8) -> ProviderFunction {
         certificate: certificate(key),
         information: None,
         hosts: Vec::new(),
+        renewal: Default::default(),
     }
 }
 
@@ -373,6 +393,13 @@ impl World {
         self
     }
 
+    /// Adds a record of which nothing is known here but its name.
+    pub(crate) fn with_named(mut self, kind: Kind, id: &str) -> Self {
+        let record = (REVISION, b"{}".to_vec());
+        self.records.insert(Key::new(kind, id), record);
+        self
+    }
+
     /// Commits the whole of some changes, or names the record that was not as expected.
     pub(crate) fn commit(&mut self, changes: Changes) -> Result<(), Key> {
         let mut next = self.clone();
@@ -410,6 +437,9 @@ impl World {
                 self.records.insert(key, (revision, value));
             }
             Change::Require { key, expect } => self.holds(&key, expect)?,
+            Change::Chain { .. } | Change::Prune { .. } => {
+                panic!("no procedure writes the audit trail: the core function does")
+            }
         }
         Ok(())
     }

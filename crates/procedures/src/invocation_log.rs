@@ -6,6 +6,7 @@ use capif_spec::{
 };
 
 use crate::{
+    access_control,
     changes::{Changes, Expect},
     refusal::Refusal,
     state::{InvocationLogEntry, ProviderFunction, ServiceApi},
@@ -14,14 +15,14 @@ use crate::{
 /// How many entries one report may hold.
 pub const ENTRIES_MAX: usize = 1000;
 
-/// Takes a report of an AEF.
+/// Takes a report of an AEF. `api` finds a published API by its id.
 ///
 /// # Errors
 /// Refuses a report in another AEF's name, about APIs that it does not expose, or of too many entries.
 pub fn record<'a>(
     report: &InvocationLog,
     aef_id: &AefId,
-    apis: impl Iterator<Item = &'a ServiceApi> + Clone,
+    api: impl Fn(&str) -> Option<&'a ServiceApi>,
     now: &DateTime,
 ) -> Result<Changes, Refusal> {
     if report.aef_id != *aef_id {
@@ -35,20 +36,8 @@ pub fn record<'a>(
     }
     let mut changes = Changes::new();
     changes.require::<ProviderFunction>(aef_id.as_str(), Expect::Present);
-    let mut known: Option<&ServiceApi> = None;
     for (index, log) in report.logs.iter().enumerate() {
-        let exposed = |api: &&ServiceApi| {
-            api.id.as_str() == log.api_id.as_str()
-                && api
-                    .description
-                    .aef_profiles
-                    .iter()
-                    .flatten()
-                    .any(|profile| profile.aef_id == *aef_id)
-        };
-        // Entries of one report are mostly about one API.
-        known = known.filter(exposed).or_else(|| apis.clone().find(exposed));
-        if known.is_none() {
+        if !api(log.api_id.as_str()).is_some_and(|api| access_control::exposes(api, aef_id)) {
             return Err(Refusal::incorrect(
                 format!("/logs/{index}/apiId"),
                 "`apiId` is not an API that this AEF exposes",

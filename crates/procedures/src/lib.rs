@@ -10,6 +10,10 @@ pub mod state;
 
 pub mod onboarding;
 
+pub mod rotation;
+
+pub mod demand;
+
 pub mod offboarding;
 
 pub mod registration;
@@ -30,9 +34,15 @@ pub mod revocation;
 
 pub mod access_control;
 
+pub mod authority;
+
+pub mod token_keys;
+
 pub mod events;
 
 pub mod invocation_log;
+
+pub mod auditing;
 
 #[cfg(test)]
 mod fixtures;

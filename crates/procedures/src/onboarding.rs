@@ -4,28 +4,38 @@
 //! [`Admission::complete`] makes the one commit that brings profile, single use and event into the world together.
 //! A refusal at any point leaves nothing behind.
 
-use std::collections::BTreeSet;
+mod profile;
+pub mod repetition;
+pub mod update;
 
 use capif_spec::{
-    api_invoker_management::{ApiInvokerEnrolmentDetails, ApiList},
+    api_invoker_management::ApiInvokerEnrolmentDetails,
     common::{ApiInvokerId, DateTime, Redacted, SupportedFeatures},
     events::CapifEvent,
-    publish_service::{SecurityMethod, ServiceApiDescription},
+    vendor::{EnrolmentTerms, RequestName},
 };
 
+use self::profile::{Echo, Handed, granted_end, needs_secret, reach, represent, wanted};
 use crate::{
     changes::{Changes, Expect},
-    discovery, events,
+    events,
     refusal::Refusal,
-    security_method::methods_of,
+    rotation::Terms,
     state::{
-        ApiReach, Bars, Certificate, CertificateOrder, CredentialUse, Digest, Invoker, PublicKey,
-        RegisteredCredential, Role, ServiceApi, Subscription,
+        ApiReach, Bars, Certificate, CertificateOrder, CredentialUse, Digest, Handover, Invoker,
+        PublicKey, RegisteredCredential, Renewal, Role, SealedKey, ServiceApi, Subscription,
     },
 };
 
-/// Features of the API invoker management API that are served (TS 29.222 table 8.4.6-1): none yet beyond the base.
-pub const FEATURES: &str = "0";
+/// Features of the API invoker management API that are served (TS 29.222 table 8.4.6-1): bits 3, PatchUpdate, and 4,
+/// ExpirationTime.
+pub const FEATURES: &str = "C";
+
+/// The number of the feature that brings PATCH.
+const PATCH_UPDATE: u32 = 3;
+
+/// The number of the feature that brings `expTime`.
+const EXPIRATION_TIME: u32 = 4;
 
 /// How many APIs one request may ask for.
 pub const APIS_MAX: usize = 256;
@@ -57,6 +67,23 @@ impl Credential {
     }
 }
 
+/// An Onboard_Secret that was made out.
+#[derive(Clone, Debug)]
+pub struct NewSecret {
+    /// The secret, which is in one answer and nowhere else in the clear.
+    pub text: Redacted,
+    /// Its digest.
+    pub digest: Digest,
+    /// The secret sealed for whoever asks again, see [`handover_purpose`].
+    pub sealed: SealedKey,
+}
+
+/// What a secret is sealed for that is to be handed over again: this request of this invoker, and nothing else.
+#[must_use]
+pub fn handover_purpose(id: &ApiInvokerId, request: &str) -> String {
+    format!("Onboard_Secret of {id}, request {request}")
+}
+
 /// The decision to onboard, before key and secret are made out.
 #[derive(Debug)]
 pub struct Admission {
@@ -66,6 +93,21 @@ pub struct Admission {
     order: CertificateOrder,
     reach: ApiReach,
     needs_secret: bool,
+    enrolment: EnrolmentTerms,
+    features: Option<SupportedFeatures>,
+    expires: Option<DateTime>,
+    terms: Terms,
+}
+
+/// Who asks to be onboarded, once its credential and its key were judged.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// What opens the door.
+    pub credential: Credential,
+    /// The key to certify.
+    pub public_key: PublicKey,
+    /// The id that it is to have.
+    pub id: ApiInvokerId,
 }
 
 /// Decides whether an invoker is onboarded. `apis` are all published APIs.
@@ -74,38 +116,51 @@ pub struct Admission {
 /// Refuses members that cannot be, and wishes beyond the credential.
 pub fn admit<'a>(
     details: ApiInvokerEnrolmentDetails,
-    credential: Credential,
-    public_key: PublicKey,
-    id: ApiInvokerId,
+    candidate: Candidate,
     apis: impl Iterator<Item = &'a ServiceApi>,
+    terms: &Terms,
+    now: &DateTime,
 ) -> Result<Admission, Refusal> {
+    let Candidate {
+        credential,
+        public_key,
+        id,
+    } = candidate;
     if details.api_invoker_id.is_some() {
         return Err(Refusal::incorrect(
             "/apiInvokerId",
             "`apiInvokerId` is given by the CAPIF core function: leave it out",
         ));
     }
-    let reach = reach(&credential, details.api_list.as_ref())?;
-    // An API that is wanted but not yet published may turn out to use Method 3, so only an enrolment whose every
-    // API is known not to needs no secret (TS 33.122 clause 6.1 step 6).
-    let mut unpublished = reach.api_names.clone();
-    let mut oauth = reach.api_names.is_none();
-    for api in apis.filter(|api| reach.includes(api)) {
-        oauth |= offers(api, &SecurityMethod::Oauth);
-        if let Some(names) = &mut unpublished {
-            names.remove(&api.description.api_name);
-        }
-    }
-    let needs_secret = oauth || unpublished.is_some_and(|names| !names.is_empty());
+    let enrolment = enrolment_terms(&details)?;
+    let reach = reach(&credential.reach, wanted(details.api_list.as_ref())?)?;
+    let features = details
+        .supported_features
+        .as_ref()
+        .map(|wanted| wanted.intersect(&SupportedFeatures::from(FEATURES)));
+    let has_time = features
+        .as_ref()
+        .is_some_and(|features| features.has(EXPIRATION_TIME));
+    let asked = details.exp_time.as_ref().filter(|_| has_time);
+    let expires = granted_end(asked, terms.enrolment_life, now)?;
     let order = CertificateOrder::new(id.as_str(), Role::ApiInvoker, public_key, Vec::new());
     Ok(Admission {
+        needs_secret: needs_secret(&reach, apis),
+        order: order.ending(expires.clone()),
         details,
         credential,
         id,
-        order,
         reach,
-        needs_secret,
+        enrolment,
+        features,
+        expires,
+        terms: *terms,
     })
+}
+
+fn enrolment_terms(details: &ApiInvokerEnrolmentDetails) -> Result<EnrolmentTerms, Refusal> {
+    EnrolmentTerms::of(&details.extra)
+        .map_err(|violation| Refusal::incorrect(violation.pointer, violation.reason))
 }
 
 impl Admission {
@@ -121,37 +176,63 @@ impl Admission {
         self.needs_secret
     }
 
-    /// Makes the commit and the answer. `secret` is the Onboard_Secret with its digest, when one is due.
+    /// What the requester calls its attempt: the secret is sealed for it.
+    #[must_use]
+    pub fn attempt(&self) -> Option<&RequestName> {
+        self.enrolment.attempt.as_ref()
+    }
+
+    /// Makes the commit and the answer. `secret` is the Onboard_Secret, when one is due.
     #[must_use]
     pub fn complete<'a>(
         self,
         certificate: Certificate,
-        secret: Option<(Redacted, Digest)>,
+        secret: Option<NewSecret>,
         apis: impl Iterator<Item = &'a ServiceApi>,
         subscriptions: impl Iterator<Item = &'a Subscription>,
         now: DateTime,
     ) -> (Changes, ApiInvokerEnrolmentDetails) {
-        let (secret, secret_digest) = secret.unzip();
-        let mut details = self.details;
-        let features = SupportedFeatures::from(FEATURES);
-        let agreed = details
-            .supported_features
+        let details = self.details;
+        let information = details.onboarding_information;
+        let agreed = self.enrolment.has_renewal();
+        let (text, digest, sealed) = match secret {
+            Some(secret) => (Some(secret.text), Some(secret.digest), Some(secret.sealed)),
+            None => (None, None, None),
+        };
+        // A secret that cannot be renewed stays for as long as the enrolment does (TS 33.122 clause 6.1).
+        let secret_expires = digest
             .as_ref()
-            .map(|wanted| wanted.intersect(&features));
+            .filter(|_| agreed)
+            .map(|_| ends(now.0.saturating_add(self.terms.secret_life), &self.expires));
+        let public_key_text = information.api_invoker_public_key;
+        let handover = self.enrolment.attempt.map(|attempt| Handover {
+            request: attempt.to_string(),
+            credential: Some(self.credential.single_use.clone()),
+            public_key_text: Digest::of(public_key_text.as_bytes()),
+            secret: sealed,
+        });
         let invoker = Invoker {
             id: self.id.clone(),
-            public_key_text: details
-                .onboarding_information
-                .api_invoker_public_key
-                .clone(),
-            onboard_secret: secret_digest,
-            notification_destination: details.notification_destination.clone(),
-            information: details.api_invoker_information.clone(),
+            public_key_text,
+            onboard_secret: digest,
+            notification_destination: details.notification_destination,
+            information: details.api_invoker_information,
             reach: self.reach,
-            features: agreed.clone().unwrap_or(features),
+            allowance: Some(self.credential.reach.clone()),
+            features: self
+                .features
+                .clone()
+                .unwrap_or_else(|| SupportedFeatures::from("0")),
             onboarded: now.clone(),
             issuer: self.credential.issuer.clone(),
             bars: Bars::default(),
+            secret_expires,
+            expires: self.expires,
+            renewal: Renewal {
+                agreed,
+                handover,
+                ..Renewal::default()
+            },
             certificate,
         };
 
@@ -168,80 +249,32 @@ impl Admission {
             &now,
         );
 
-        let allowed = allowed(apis.filter(|api| invoker.reach.includes(api)));
-        details.api_invoker_id = Some(self.id);
-        details.onboarding_information.api_invoker_certificate = Some(invoker.certificate.pem);
-        details.onboarding_information.onboarding_secret = secret;
-        details.api_list = (!allowed.is_empty()).then(|| ApiList {
-            service_api_descriptions: Some(allowed),
-            ..ApiList::default()
-        });
-        details.supported_features = agreed;
-        // Features that were not agreed on are not answered (TS 29.222 clause 7.8).
-        details.request_test_notification = None;
-        details.websock_notif_config = None;
-        details.exp_time = None;
-        details.failure_reasons = None;
-        details.onboarding_information.onboarding_criteria = None;
-        (changes, details)
-    }
-}
-
-/// The largest list of APIs that the answer holds in full, in bytes of JSON.
-const LIST_BYTES_MAX: usize = 256 * 1024;
-
-/// The allowed APIs for the answer: in full, or by name and id alone when that would be too much; discovery tells the rest.
-fn allowed<'a>(apis: impl Iterator<Item = &'a ServiceApi>) -> Vec<ServiceApiDescription> {
-    let mut allowed: Vec<ServiceApiDescription> = apis.map(discovery::view).collect();
-    let size = serde_json::to_vec(&allowed).map_or(usize::MAX, |text| text.len());
-    if size > LIST_BYTES_MAX {
-        for api in &mut allowed {
-            api.aef_profiles = None;
-            api.description = None;
-            api.net_slice_info = None;
-            api.extra = Default::default();
-        }
-    }
-    allowed
-}
-
-/// What the invoker reaches: what the credential allows, narrowed to what was asked for.
-fn reach(credential: &Credential, wanted: Option<&ApiList>) -> Result<ApiReach, Refusal> {
-    let wanted: BTreeSet<String> = wanted
-        .and_then(|list| list.service_api_descriptions.as_ref())
-        .into_iter()
-        .flatten()
-        .map(|api| api.api_name.clone())
-        .collect();
-    if wanted.len() > APIS_MAX {
-        return Err(Refusal::incorrect(
-            "/apiList/serviceAPIDescriptions",
-            format!("at most {APIS_MAX} APIs can be asked for"),
-        ));
-    }
-    let mut reach = credential.reach.clone();
-    if !wanted.is_empty() {
-        let names = match &reach.api_names {
-            Some(allowed) => wanted.intersection(allowed).cloned().collect(),
-            None => wanted,
+        let echo = Echo {
+            of_details: details.extra,
+            of_information: information.extra,
+            asked_features: self.enrolment.features.is_some(),
+            features: self.features,
         };
-        if names.is_empty() {
-            return Err(Refusal::incorrect(
-                "/apiList/serviceAPIDescriptions",
-                "the credential allows none of the APIs asked for: ask the provider for one that does",
-            ));
-        }
-        reach.api_names = Some(names);
+        let answer = represent(&invoker, in_use(&invoker, text), echo, apis);
+        (changes, answer)
     }
-    Ok(reach)
 }
 
-fn offers(api: &ServiceApi, method: &SecurityMethod) -> bool {
-    api.description
-        .aef_profiles
-        .iter()
-        .flatten()
-        .any(|profile| methods_of(profile).contains(method))
+/// What an invoker uses now, as it is answered.
+fn in_use(invoker: &Invoker, secret: Option<Redacted>) -> Handed<'_> {
+    Handed {
+        public_key_text: &invoker.public_key_text,
+        certificate: &invoker.certificate,
+        secret,
+        secret_expires: invoker.secret_expires.as_ref(),
+        renewal: None,
+    }
+}
+
+/// A time, or the end of the enrolment if that is earlier.
+fn ends(time: time::OffsetDateTime, enrolment: &Option<DateTime>) -> DateTime {
+    let end = enrolment.as_ref().map_or(time, |end| end.0.min(time));
+    DateTime(end)
 }
 
 #[cfg(test)]

@@ -32,6 +32,11 @@ pub enum Refusal {
         "the certificate is not that of a currently known entity: it was offboarded, removed or replaced"
     )]
     CertificateUnknown,
+    /// What the caller holds counts for nothing but its own replacement (R-U-02, R-U-05).
+    #[error(
+        "renew first: what this caller holds may be in other hands or is overdue; until it is replaced, only its renewal, its status and its removal are served"
+    )]
+    RenewalRequired,
     /// The operation is for others.
     #[error("this operation is for {expected}; the certificate presented is that of {presented}")]
     RoleNotAllowed {
@@ -69,6 +74,20 @@ pub enum Refusal {
         /// The member.
         member: String,
     },
+    /// Key, certificate or secret of an API invoker would change, which is not agreed on (TS 29.222 clause 5.5.2.5.2, D-21).
+    #[error(
+        "`onboardingInformation` cannot be changed unless the feature `renewal` is agreed on: name it in `vendorSpecific-capif`, or send the information as it is"
+    )]
+    OnboardingInformationFixed,
+    /// A method or member belongs to a feature that is not agreed on (TS 29.222 clause 7.8).
+    #[error("this needs the feature {feature}: agree on it first, by `supportedFeatures` of a PUT")]
+    FeatureNotAgreed {
+        /// The feature.
+        feature: &'static str,
+    },
+    /// A request has the name of one that was for another key (R-U-07).
+    #[error("a renewal of this name was for another key: give each renewal a name of its own")]
+    RenewalNameTaken,
     /// The resource is not there, or is somebody else's.
     #[error("there is no such {what} for this caller")]
     NotFound {
@@ -121,6 +140,16 @@ pub enum Refusal {
         /// The ids of those that bear it.
         ids: Vec<String>,
     },
+    /// More meets the criteria than one answer holds.
+    #[error(
+        "more than {limit} {what} meet these criteria, and an answer is never cut: add criteria that narrow it down"
+    )]
+    TooBroad {
+        /// Of what.
+        what: &'static str,
+        /// The bound.
+        limit: usize,
+    },
     /// A bound was reached.
     #[error("the limit of {limit} {what} is reached: remove one first")]
     TooMany {
@@ -161,8 +190,12 @@ pub enum RequestFault {
     Missing,
     /// A member has a wrong value.
     Incorrect,
-    /// A query parameter is missing or wrong.
+    /// A query parameter is missing or wrong, or excludes another.
     Query,
+    /// A mandatory query parameter is missing.
+    QueryMissing,
+    /// A query parameter has a wrong value.
+    QueryIncorrect,
 }
 
 /// Why no access token is issued: the codes of RFC 6749 section 5.2.

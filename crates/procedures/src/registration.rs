@@ -2,23 +2,38 @@
 //!
 //! A domain is a list of functions, each with an id and a certificate of its own. [`plan`] decides which functions are
 //! kept, renewed or new and what must be certified for it; [`Plan::complete`] makes the commit and the answer.
+//!
+//! A function that is renewed gets its new certificate as a successor: it counts beside the one in use, which retires an overlap
+//! after the function is first seen with the new one. A lost answer can so be asked for again, and locks nobody out.
+
+mod removal;
+mod succession;
 
 use capif_spec::{
     api_provider_management::{
         ApiProviderEnrolmentDetails, ApiProviderFuncRole, ApiProviderFunctionDetails,
     },
     common::{ApiProviderDomainId, ApiProviderFunctionId, DateTime, SupportedFeatures},
-    events::CapifEvent,
 };
 
+use time::Duration;
+
+use self::{
+    removal::remove_functions,
+    succession::{Clock, has_key, held, is_distrusted},
+};
+pub use self::{
+    removal::{Around, deregister},
+    succession::{activate, end_overlap},
+};
 use crate::{
-    changes::{Changes, Expect, Versioned},
-    events,
+    changes::{Changes, Expect, Revision, Versioned},
     onboarding::Credential,
     refusal::Refusal,
+    rotation,
     state::{
-        AccessControlPolicy, Certificate, CertificateOrder, Notification, ProviderDomain,
-        ProviderFunction, PublicKey, Revocation, Role, ServiceApi, ServiceApiName, Subscription,
+        Certificate, CertificateOrder, ProviderDomain, ProviderFunction, PublicKey,
+        RevokedCertificate, Role, SecurityContext, ServiceApi, Subscription, Successor,
     },
 };
 
@@ -37,18 +52,28 @@ pub type JudgedKey = Result<PublicKey, Refusal>;
 /// What becomes of one function of the request.
 #[derive(Debug)]
 enum Step {
-    /// The key is the same: id and certificate stay.
-    Keep(Box<(ProviderFunction, ApiProviderFunctionDetails)>),
-    /// A certificate is due, for a new function or for a new key of a known one.
+    /// What is asked for is there: id and certificate stay.
+    Keep(Box<Kept>),
+    /// A certificate is due, for a new function or for the renewal of a known one.
     Certify(Box<Due>),
     /// The function is left out of a partial success.
     Fail(String),
 }
 
 #[derive(Debug)]
+struct Kept {
+    function: Versioned<ProviderFunction>,
+    /// The certificate of the key that the request names: in use, or handed over before.
+    certificate: String,
+    details: ApiProviderFunctionDetails,
+}
+
+#[derive(Debug)]
 struct Due {
     details: ApiProviderFunctionDetails,
     id: ApiProviderFunctionId,
+    /// The function, if it is known already.
+    known: Option<Versioned<ProviderFunction>>,
     role: Role,
     hosts: Vec<String>,
     order: CertificateOrder,
@@ -59,10 +84,10 @@ struct Due {
 pub struct Plan {
     details: ApiProviderEnrolmentDetails,
     domain: ProviderDomain,
-    held: Option<crate::changes::Revision>,
+    held: Option<Revision>,
     credential: Option<Credential>,
     steps: Vec<Step>,
-    removed: Vec<ProviderFunction>,
+    removed: Vec<Versioned<ProviderFunction>>,
 }
 
 /// What exists before the request.
@@ -76,11 +101,15 @@ pub enum Before<'a> {
         name: &'a str,
     },
     /// The domain and its functions.
-    Domain(&'a Versioned<ProviderDomain>, &'a [ProviderFunction]),
+    Domain(
+        &'a Versioned<ProviderDomain>,
+        &'a [Versioned<ProviderFunction>],
+    ),
 }
 
 /// Decides on the functions of a domain. `keys` holds one judged key per function of the request, in order; `new_ids`
-/// gives an id for each function that turns out to be new.
+/// gives an id for each function that turns out to be new; `is_outdated` says whether the authority of a certificate is being
+/// replaced.
 ///
 /// # Errors
 /// Refuses a domain without an AMF, roles that do not exist, ids of other domains, and a request of which nothing
@@ -91,6 +120,7 @@ pub fn plan(
     domain_id: ApiProviderDomainId,
     keys: Vec<JudgedKey>,
     mut new_ids: impl FnMut(Role) -> ApiProviderFunctionId,
+    is_outdated: &dyn Fn(&Certificate) -> bool,
     now: &DateTime,
 ) -> Result<Plan, Refusal> {
     let wanted = details.api_prov_funcs.clone().unwrap_or_default();
@@ -135,13 +165,19 @@ pub fn plan(
         domain.features = features.intersect(&SupportedFeatures::from(FEATURES));
     }
 
-    let mut left: Vec<&ProviderFunction> = known.iter().collect();
+    let mut left: Vec<&Versioned<ProviderFunction>> = known.iter().collect();
     let mut steps = Vec::with_capacity(wanted.len());
     for (index, (function, key)) in wanted.into_iter().zip(keys).enumerate() {
-        steps.push(step(index, function, key, &mut left, &mut new_ids)?);
+        let since = &domain.registered;
+        let clock = Clock {
+            since,
+            now,
+            is_outdated,
+        };
+        steps.push(step(index, function, key, &mut left, &mut new_ids, clock)?);
     }
     let roles = steps.iter().filter_map(|step| match step {
-        Step::Keep(kept) => Some(kept.0.role),
+        Step::Keep(kept) => Some(kept.function.record.role),
         Step::Certify(due) => Some(due.role),
         Step::Fail(_) => None,
     });
@@ -173,8 +209,9 @@ fn step(
     index: usize,
     details: ApiProviderFunctionDetails,
     key: JudgedKey,
-    left: &mut Vec<&ProviderFunction>,
+    left: &mut Vec<&Versioned<ProviderFunction>>,
     new_ids: &mut impl FnMut(Role) -> ApiProviderFunctionId,
+    clock: Clock<'_>,
 ) -> Result<Step, Refusal> {
     let role = match &details.api_prov_func_role {
         ApiProviderFuncRole::Aef => Role::Aef,
@@ -189,18 +226,18 @@ fn step(
     };
     let hosts = hosts(index, &details)?;
     let position = match &details.api_prov_func_id {
-        Some(id) => Some(left.iter().position(|known| known.id == *id).ok_or(
+        Some(id) => Some(left.iter().position(|known| known.record.id == *id).ok_or(
             Refusal::NotFound {
                 what: "provider function",
             },
         )?),
         // Deployed clients leave the id out and repeat the request for the key.
         None => left.iter().position(|known| {
-            known.role == role && known.public_key_text == details.reg_info.api_prov_pub_key
+            known.record.role == role && has_key(&known.record, &details.reg_info.api_prov_pub_key)
         }),
     };
     let known = position.map(|position| left.remove(position));
-    if known.is_some_and(|known| known.role != role) {
+    if known.is_some_and(|known| known.record.role != role) {
         return Err(Refusal::ModificationNotAllowed {
             member: format!("apiProvFuncs/{index}/apiProvFuncRole"),
         });
@@ -218,18 +255,29 @@ fn step(
         }
     };
     if let Some(known) = known
-        && known.certificate.public_key == key.digest
-        && known.hosts == hosts
+        && known.record.hosts == hosts
+        && let Some(certificate) = held(&known.record, &key, clock)
     {
-        let mut kept = known.clone();
-        kept.information = details.api_prov_func_info.clone();
-        return Ok(Step::Keep(Box::new((kept, details))));
+        let certificate = certificate.pem.clone();
+        let mut function = known.clone();
+        function.record.information = details.api_prov_func_info.clone();
+        return Ok(Step::Keep(Box::new(Kept {
+            function,
+            certificate,
+            details,
+        })));
     }
-    let id = known.map_or_else(|| new_ids(role), |known| known.id.clone());
+    if known.is_some_and(|known| is_distrusted(&known.record, &key)) {
+        return Err(Refusal::PublicKey(
+            "it may be in other hands: make a new key pair".to_owned(),
+        ));
+    }
+    let id = known.map_or_else(|| new_ids(role), |known| known.record.id.clone());
     let order = CertificateOrder::new(id.as_str(), role, key, hosts.clone());
     Ok(Step::Certify(Box::new(Due {
         details,
         id,
+        known: known.cloned(),
         role,
         hosts,
         order,
@@ -286,18 +334,45 @@ impl Plan {
         })
     }
 
-    /// Makes the commit and the answer; `certificates` come in the order of [`Plan::orders`]. `apis` and `subscriptions`
-    /// are all there are: functions that go take theirs along.
+    /// Whether the update gives this function a new certificate, or the one once more that it was handed over, and leaves it at the
+    /// functions that there are.
+    #[must_use]
+    pub fn renews_alone(&self, id: &ApiProviderFunctionId) -> bool {
+        let is_renewed = |step: &Step| match step {
+            Step::Certify(due) => due.known.is_some() && due.id == *id,
+            Step::Keep(kept) => {
+                let function = &kept.function.record;
+                function.id == *id && kept.certificate != function.certificate.pem
+            }
+            Step::Fail(_) => false,
+        };
+        let is_known = |step: &Step| match step {
+            Step::Certify(due) => due.known.is_some(),
+            Step::Keep(_) => true,
+            Step::Fail(_) => false,
+        };
+        self.removed.is_empty()
+            && self.steps.iter().any(is_renewed)
+            && self.steps.iter().all(is_known)
+    }
+
+    /// Makes the commit and the answer; `certificates` come in the order of [`Plan::orders`]. Functions that go take what is
+    /// theirs along. `overlap` is how long what was handed over before and not used still counts.
     ///
     /// # Errors
     /// Refuses when there are fewer certificates than orders.
-    pub fn complete<'a>(
+    pub fn complete<'a, A, S, C>(
         self,
         certificates: Vec<Certificate>,
-        apis: impl Iterator<Item = &'a ServiceApi> + Clone,
-        subscriptions: impl Iterator<Item = &'a Subscription> + Clone,
+        around: Around<A, S, C>,
+        overlap: Duration,
         now: &DateTime,
-    ) -> Result<(Changes, ApiProviderEnrolmentDetails), Refusal> {
+    ) -> Result<(Changes, ApiProviderEnrolmentDetails), Refusal>
+    where
+        A: Iterator<Item = &'a ServiceApi> + Clone,
+        S: Iterator<Item = &'a Subscription> + Clone,
+        C: Iterator<Item = &'a Versioned<SecurityContext>>,
+    {
         let Self {
             mut details,
             mut domain,
@@ -315,35 +390,33 @@ impl Plan {
         let mut failures = Vec::new();
         let mut functions = Vec::new();
         for step in steps {
-            let (function, mut answer) = match step {
+            let (id, certificate, mut answer) = match step {
                 Step::Fail(reason) => {
                     failures.push(reason);
                     continue;
                 }
-                Step::Keep(kept) => *kept,
+                Step::Keep(kept) => {
+                    let function = kept.function.record;
+                    changes.put(&function, Expect::At(kept.function.revision));
+                    (function.id, kept.certificate, kept.details)
+                }
                 Step::Certify(due) => {
                     let certificate = certificates.next().ok_or(Refusal::NotFound {
                         what: "certificate",
                     })?;
-                    let function = ProviderFunction {
-                        id: due.id,
-                        domain_id: domain.id.clone(),
-                        role: due.role,
-                        public_key_text: due.details.reg_info.api_prov_pub_key.clone(),
-                        certificate,
-                        information: due.details.api_prov_func_info.clone(),
-                        hosts: due.hosts,
-                    };
-                    (function, due.details)
+                    let pem = certificate.pem.clone();
+                    let id = due.id.clone();
+                    let details =
+                        due.certified(certificate, &domain.id, &mut changes, overlap, now);
+                    (id, pem, details)
                 }
             };
-            changes.put(&function, Expect::Any);
-            functions.push(function.id.clone());
-            answer.api_prov_func_id = Some(function.id);
-            answer.reg_info.api_prov_cert = Some(function.certificate.pem);
+            functions.push(id.clone());
+            answer.api_prov_func_id = Some(id);
+            answer.reg_info.api_prov_cert = Some(certificate);
             answered.push(answer);
         }
-        remove_functions(&mut changes, &removed, apis, subscriptions, now);
+        remove_functions(&mut changes, &removed, around, now);
         domain.functions = functions;
         changes.put(&domain, held.map_or(Expect::Absent, Expect::At));
 
@@ -355,99 +428,46 @@ impl Plan {
     }
 }
 
-/// Removes a domain with all its functions, APIs, subscriptions and what waits for delivery to them.
-#[must_use]
-pub fn deregister<'a>(
-    domain: &Versioned<ProviderDomain>,
-    functions: &[ProviderFunction],
-    apis: impl Iterator<Item = &'a ServiceApi> + Clone,
-    subscriptions: impl Iterator<Item = &'a Subscription> + Clone,
-    now: &DateTime,
-) -> Changes {
-    let mut changes = Changes::new();
-    changes.delete::<ProviderDomain>(domain.record.id.as_str(), Expect::At(domain.revision));
-    remove_functions(&mut changes, functions, apis, subscriptions, now);
-    changes
-}
-
-fn remove_functions<'a>(
-    changes: &mut Changes,
-    functions: &[ProviderFunction],
-    apis: impl Iterator<Item = &'a ServiceApi> + Clone,
-    subscriptions: impl Iterator<Item = &'a Subscription> + Clone,
-    now: &DateTime,
-) {
-    // Those that go together do not hear of each other: nothing would be left to deliver it to.
-    let staying = subscriptions.filter(|subscription| {
-        !functions
-            .iter()
-            .any(|function| function.id.as_str() == subscription.subscriber)
-    });
-    for function in functions {
-        remove_function(changes, function, apis.clone(), staying.clone(), now);
-    }
-    let goes = |id: &str| functions.iter().any(|function| function.id.as_str() == id);
-    let of_domain = |api: &ServiceApi| {
-        let mut functions = functions.iter();
-        functions.any(|function| function.domain_id == api.domain_id)
-    };
-    for api in apis.filter(|api| of_domain(api) && !goes(api.apf_id.as_str())) {
-        strip_profiles(changes, api, &goes, staying.clone(), now);
-    }
-}
-
-/// Takes the profiles of AEFs that go out of an API whose APF stays; an API without any is withdrawn.
-fn strip_profiles<'a>(
-    changes: &mut Changes,
-    api: &ServiceApi,
-    goes: &impl Fn(&str) -> bool,
-    subscriptions: impl Iterator<Item = &'a Subscription>,
-    now: &DateTime,
-) {
-    let mut left = api.clone();
-    let profiles = left.description.aef_profiles.get_or_insert_default();
-    let before = profiles.len();
-    profiles.retain(|profile| !goes(profile.aef_id.as_str()));
-    if profiles.len() == before {
-        return;
-    }
-    let event = if profiles.is_empty() {
-        withdraw(changes, api);
-        CapifEvent::ServiceApiUnavailable
-    } else {
-        changes.put(&left, Expect::Present);
-        CapifEvent::ServiceApiUpdate
-    };
-    events::raise(changes, events::of_api(event, &left), subscriptions, now);
-}
-
-fn withdraw(changes: &mut Changes, api: &ServiceApi) {
-    changes.delete::<ServiceApi>(api.id.as_str(), Expect::Present);
-    let name = ServiceApiName::id(&api.domain_id, &api.description.api_name);
-    changes.delete::<ServiceApiName>(name, Expect::Any);
-    changes.delete_prefix::<AccessControlPolicy>(AccessControlPolicy::prefix(&api.id));
-}
-
-fn remove_function<'a>(
-    changes: &mut Changes,
-    function: &ProviderFunction,
-    apis: impl Iterator<Item = &'a ServiceApi>,
-    subscriptions: impl Iterator<Item = &'a Subscription> + Clone,
-    now: &DateTime,
-) {
-    let id = function.id.as_str();
-    changes.delete::<ProviderFunction>(id, Expect::Present);
-    changes.delete_prefix::<Subscription>(Subscription::prefix(id));
-    changes.delete_prefix::<Notification>(Subscription::prefix(id));
-    changes.delete_prefix::<Revocation>(Revocation::prefix(id));
-    for api in apis.filter(|api| api.apf_id == function.id) {
-        withdraw(changes, api);
-        events::raise(
-            changes,
-            events::of_api(CapifEvent::ServiceApiUnavailable, api),
-            subscriptions.clone(),
-            now,
-        );
+impl Due {
+    /// Writes what a new certificate makes of the function: a function with it, or a successor beside the certificate in use.
+    fn certified(
+        self,
+        certificate: Certificate,
+        domain_id: &ApiProviderDomainId,
+        changes: &mut Changes,
+        overlap: Duration,
+        now: &DateTime,
+    ) -> ApiProviderFunctionDetails {
+        let public_key_text = self.details.reg_info.api_prov_pub_key.clone();
+        let information = self.details.api_prov_func_info.clone();
+        let Some(known) = self.known else {
+            let function = ProviderFunction {
+                id: self.id,
+                domain_id: domain_id.clone(),
+                role: self.role,
+                public_key_text,
+                certificate,
+                information,
+                hosts: self.hosts,
+                renewal: Default::default(),
+            };
+            changes.put(&function, Expect::Absent);
+            return self.details;
+        };
+        let mut function = known.record;
+        function.information = information;
+        function.hosts = self.hosts;
+        let successor = Successor {
+            public_key_text,
+            certificate,
+            onboard_secret: None,
+            secret_expires: None,
+        };
+        for ended in rotation::hand_over(&mut function, successor, overlap, now) {
+            RevokedCertificate::put(changes, &ended.certificate, ended.reason, now);
+        }
+        changes.put(&function, Expect::At(known.revision));
+        self.details
     }
 }
 

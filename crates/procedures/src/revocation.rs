@@ -19,6 +19,7 @@ use crate::{
     security_method::exposed,
     state::{
         Callback, Invoker, Revocation, SecurityContext, SecurityEntry, ServiceApi, Subscription,
+        Tidings,
     },
 };
 
@@ -267,7 +268,12 @@ fn write<'a>(
             _ => None,
         };
         let callback = Callback {
-            notification: notification(&context.invoker_id, only, &lost, order.cause.clone()),
+            notification: Tidings::Revocation(notification(
+                &context.invoker_id,
+                only,
+                &lost,
+                order.cause.clone(),
+            )),
             destination: context.notification_destination,
             raised: order.now.clone(),
             invoker_id: context.invoker_id,

@@ -1,11 +1,16 @@
 //! The records that procedures decide on. Each is one JSON object in the store.
 
 mod access;
+mod authority;
+mod departure;
+mod renewal;
 mod revoked;
+mod revoked_certificate;
 mod security;
 
 use std::collections::BTreeSet;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use capif_spec::{
     common::{
@@ -17,11 +22,14 @@ use capif_spec::{
     publish_service::ServiceApiDescription,
 };
 use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq;
 
 pub use self::{
     access::{AccessControlPolicy, Limits, TimeRange, Usage},
-    revoked::{Bars, Callback, Revocation},
+    authority::{Generation, GenerationState, TokenKey},
+    departure::{Departure, DepartureReason},
+    renewal::{Demand, DemandReason, Handover, Renewal, Retiring, Successor},
+    revoked::{Bars, Callback, Revocation, Tidings},
+    revoked_certificate::{RevocationReason, RevokedCertificate},
     security::{AefPsk, AefPsks, SealedKey, SecurityContext, SecurityEntry},
 };
 use crate::changes::{Kind, Record};
@@ -35,7 +43,20 @@ impl Digest {
     /// The digest with these octets.
     #[must_use]
     pub fn new(octets: [u8; 32]) -> Self {
-        Self(octets.iter().map(|octet| format!("{octet:02x}")).collect())
+        let halves = octets.iter().flat_map(|octet| [octet >> 4, octet & 0xf]);
+        let digits = halves.filter_map(|half| char::from_digit(u32::from(half), 16));
+        Self(digits.collect())
+    }
+
+    /// The digest of some octets.
+    #[must_use]
+    pub fn of(octets: &[u8]) -> Self {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, octets);
+        let mut out = [0; 32];
+        for (place, octet) in out.iter_mut().zip(digest.as_ref()) {
+            *place = *octet;
+        }
+        Self::new(out)
     }
 
     /// The hexadecimal digits.
@@ -47,23 +68,27 @@ impl Digest {
     /// The octets, as tokens write them: base64url without padding (RFC 8705 section 3.1).
     #[must_use]
     pub fn to_base64url(&self) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(self.octets())
+    }
+
+    /// The octets.
+    #[must_use]
+    pub fn octets(&self) -> [u8; 32] {
         let digit = |digit: u8| char::from(digit).to_digit(16).unwrap_or_default();
-        let octets: Vec<u8> = self
-            .0
-            .as_bytes()
-            .chunks(2)
-            .map(|pair| {
-                let octet = pair.iter().fold(0, |octet, half| octet * 16 + digit(*half));
-                u8::try_from(octet).unwrap_or_default()
-            })
-            .collect();
-        BASE64_URL_SAFE_NO_PAD.encode(octets)
+        let mut octets = [0; 32];
+        for (octet, pair) in octets.iter_mut().zip(self.0.as_bytes().chunks(2)) {
+            let number = pair
+                .iter()
+                .fold(0, |number, half| number * 16 + digit(*half));
+            *octet = u8::try_from(number).unwrap_or_default();
+        }
+        octets
     }
 }
 
 impl PartialEq for Digest {
     fn eq(&self, other: &Self) -> bool {
-        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+        verify_slices_are_equal(self.0.as_bytes(), other.0.as_bytes()).is_ok()
     }
 }
 
@@ -98,6 +123,7 @@ pub struct CertificateOrder {
     role: Role,
     public_key: PublicKey,
     hosts: Vec<String>,
+    not_after: Option<DateTime>,
 }
 
 impl CertificateOrder {
@@ -107,7 +133,21 @@ impl CertificateOrder {
             role,
             public_key,
             hosts,
+            not_after: None,
         }
+    }
+
+    /// The same, to end no later than this.
+    #[must_use]
+    pub(crate) fn ending(mut self, not_after: Option<DateTime>) -> Self {
+        self.not_after = not_after;
+        self
+    }
+
+    /// When the certificate ends at the latest, if that is not left to the authority.
+    #[must_use]
+    pub fn not_after(&self) -> Option<&DateTime> {
+        self.not_after.as_ref()
     }
 
     /// The id that becomes the common name (TS 29.222 table 8.4.4.2.5-1).
@@ -180,6 +220,21 @@ pub struct Certificate {
     pub public_key: Digest,
     /// When it ends.
     pub not_after: DateTime,
+    /// When its life began; unknown of certificates that were issued by earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued: Option<DateTime>,
+    /// Its serial number in lower-case hexadecimal digits; empty of certificates that were issued by earlier versions.
+    #[serde(default)]
+    pub serial: String,
+    /// The number of the authority that signed it.
+    #[serde(default = "Certificate::first_authority")]
+    pub authority: u32,
+}
+
+impl Certificate {
+    fn first_authority() -> u32 {
+        1
+    }
 }
 
 /// Which service APIs an enrolment reaches.
@@ -258,6 +313,9 @@ pub struct Invoker {
     pub information: Option<String>,
     /// What it may reach.
     pub reach: ApiReach,
+    /// What its credential allowed, of which it chose; what it reaches if absent, as in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowance: Option<ApiReach>,
     /// The features agreed on.
     pub features: SupportedFeatures,
     /// When it was onboarded.
@@ -267,6 +325,15 @@ pub struct Invoker {
     /// What the operator shut it out of.
     #[serde(default, skip_serializing_if = "Bars::is_empty")]
     pub bars: Bars,
+    /// When the Onboard_Secret ends; never if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_expires: Option<DateTime>,
+    /// When the enrolment ends; never if absent (TS 23.222 clause 8.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<DateTime>,
+    /// How certificate and secret are renewed.
+    #[serde(default, skip_serializing_if = "Renewal::is_default")]
+    pub renewal: Renewal,
 }
 
 impl Record for Invoker {
@@ -318,6 +385,9 @@ pub struct ProviderFunction {
     /// Host names and addresses where it serves.
     #[serde(default)]
     pub hosts: Vec<String>,
+    /// How its certificate is renewed.
+    #[serde(default, skip_serializing_if = "Renewal::is_default")]
+    pub renewal: Renewal,
 }
 
 impl Record for ProviderFunction {

@@ -41,3 +41,5 @@ pub mod auditing;
 pub mod routing_info;
 
 pub mod aef_security;
+
+pub mod renewal;

@@ -4,6 +4,8 @@
 //! Members within the vendor's that are not named here are left alone, so that later versions can add some; those that are
 //! named must have one of their values.
 
+mod enrolment;
+
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
@@ -13,6 +15,8 @@ use crate::{
     publish_service::InterfaceDescription,
     security::SecurityInformation,
 };
+
+pub use self::enrolment::{EnrolmentTerms, NotAName, RENEWAL, RenewalTerms, RequestName};
 
 /// The member.
 pub const MEMBER: &str = "vendorSpecific-capif";

@@ -8,6 +8,7 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::distrust::Distrusted;
 use crate::peer::Fingerprint;
 use crate::profile;
 
@@ -44,6 +45,17 @@ impl Identity {
         to_pem(&self.0.cert)
     }
 
+    /// The same, with an OCSP response (DER) that goes along in the handshake when the peer asks for it (RFC 6066 section 8,
+    /// RFC 8446 section 4.4.2.1).
+    #[must_use]
+    pub fn with_ocsp(&self, response: impl Into<Vec<u8>>) -> Self {
+        Self(Arc::new(CertifiedKey {
+            cert: self.0.cert.clone(),
+            key: Arc::clone(&self.0.key),
+            ocsp: Some(response.into()),
+        }))
+    }
+
     pub(crate) fn certified(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.0)
     }
@@ -58,9 +70,12 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// Certificates of authorities whose word is taken; never empty.
+/// Certificates of authorities whose word is taken; never empty. Keys can be named that are not believed all the same.
 #[derive(Clone)]
-pub struct Anchors(Arc<Vec<CertificateDer<'static>>>);
+pub struct Anchors {
+    certificates: Arc<Vec<CertificateDer<'static>>>,
+    distrusted: Distrusted,
+}
 
 impl Anchors {
     /// Reads one or more certificates.
@@ -86,19 +101,39 @@ impl Anchors {
         if certificates.is_empty() {
             return Err(TlsError::NoCertificate);
         }
-        let anchors = Self(Arc::new(certificates));
+        let anchors = Self {
+            certificates: Arc::new(certificates),
+            distrusted: Distrusted::default(),
+        };
         anchors.store()?;
         Ok(anchors)
     }
 
+    /// The same, with keys of authorities that are not believed whoever vouches for them: the SHA-256 of the
+    /// SubjectPublicKeyInfo of each. They replace those named before.
+    #[must_use]
+    pub fn distrusting(mut self, keys: impl IntoIterator<Item = Fingerprint>) -> Self {
+        self.distrusted = Distrusted::new(keys);
+        self
+    }
+
+    /// The keys that are not believed.
+    pub fn distrusted_keys(&self) -> &[Fingerprint] {
+        self.distrusted.keys()
+    }
+
+    pub(crate) fn distrusted(&self) -> &Distrusted {
+        &self.distrusted
+    }
+
     /// The certificates as PEM.
     pub fn pem(&self) -> String {
-        to_pem(&self.0)
+        to_pem(&self.certificates)
     }
 
     /// The SHA-256 of each certificate.
     pub fn fingerprints(&self) -> Vec<Fingerprint> {
-        self.0
+        self.certificates
             .iter()
             .map(|certificate| Fingerprint::of(certificate))
             .collect()
@@ -106,10 +141,16 @@ impl Anchors {
 
     pub(crate) fn store(&self) -> Result<Arc<RootCertStore>, TlsError> {
         let mut store = RootCertStore::empty();
-        for certificate in self.0.iter() {
+        for certificate in self.certificates.iter() {
+            if self.distrusted.covers(certificate) {
+                continue;
+            }
             store
                 .add(certificate.clone())
                 .map_err(|_| TlsError::Certificate)?;
+        }
+        if store.is_empty() {
+            return Err(TlsError::NoCertificate);
         }
         Ok(Arc::new(store))
     }
@@ -117,8 +158,9 @@ impl Anchors {
 
 impl fmt::Debug for Anchors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Anchors")
-            .field(&self.fingerprints())
+        f.debug_struct("Anchors")
+            .field("certificates", &self.fingerprints())
+            .field("distrusted", &self.distrusted.keys())
             .finish()
     }
 }

@@ -24,6 +24,7 @@ pub use session::{Session, SessionLabels, Tls12Facts, TlsVersion};
 mod peer;
 pub use peer::{Fingerprint, Peer, PeerCertificate, PskIdentity};
 
+mod distrust;
 mod profile;
 
 mod acceptor;

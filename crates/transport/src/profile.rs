@@ -25,6 +25,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::acceptor::ClientCertificates;
 use crate::clock::{SharedClock, TlsTime};
+use crate::distrust::{Distrusted, ServerVerifier};
 use crate::identity::{Anchors, Identity, TlsError};
 use crate::peer::{PeerCertificate, ProfileError};
 
@@ -96,7 +97,10 @@ fn client_verifier(
         builder = builder.allow_unauthenticated();
     }
     let chain = builder.build().map_err(refused)?;
-    Ok(Arc::new(ProfileVerifier { chain }))
+    Ok(Arc::new(ProfileVerifier {
+        chain,
+        distrusted: anchors.distrusted().clone(),
+    }))
 }
 
 /// The configuration of a connector.
@@ -122,7 +126,11 @@ pub(crate) fn client_config(
         ClientConfig::builder_with_details(provider, Arc::new(TlsTime(Arc::clone(clock))))
             .with_protocol_versions(versions)
             .map_err(refused)?
-            .with_webpki_verifier(verifier);
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(ServerVerifier {
+                chain: verifier,
+                distrusted: anchors.distrusted().clone(),
+            }));
     Ok(finish(match identity {
         None => builder.with_no_client_auth(),
         Some(identity) => builder
@@ -160,12 +168,13 @@ fn refused(error: impl std::fmt::Display) -> TlsError {
     TlsError::Configuration(error.to_string())
 }
 
-/// Chain, time and signature as the library checks them, then the profile of the leaf.
+/// Chain, by the believed certificates alone, time and signature as the library checks them, then the profile of the leaf.
 ///
 /// The library takes a certificate without extended key usage for one that may do everything; the profile does not.
 #[derive(Debug)]
 struct ProfileVerifier {
     chain: Arc<dyn ClientCertVerifier>,
+    distrusted: Distrusted,
 }
 
 impl ClientCertVerifier for ProfileVerifier {
@@ -187,9 +196,8 @@ impl ClientCertVerifier for ProfileVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let verified = self
-            .chain
-            .verify_client_cert(end_entity, intermediates, now)?;
+        let believed = self.distrusted.believed(intermediates);
+        let verified = self.chain.verify_client_cert(end_entity, &believed, now)?;
         PeerCertificate::from_leaf(end_entity).map_err(|error| match error {
             ProfileError::Encoding => CertificateError::BadEncoding,
             ProfileError::Purpose => CertificateError::InvalidPurpose,

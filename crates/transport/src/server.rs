@@ -121,13 +121,21 @@ impl Server {
         Ok(Self::start(listener, local, limits, handler))
     }
 
-    /// Serves HTTP/1.1 without TLS: for management on loopback.
+    /// Serves HTTP/1.1 without TLS: for management on loopback, and for what is signed anyway.
     pub fn bind_plain(
         address: SocketAddr,
         limits: Limits,
         handler: impl Handler,
     ) -> io::Result<Self> {
-        let listener = listen(address)?;
+        Self::serve_plain(listen(address)?, limits, handler)
+    }
+
+    /// As [`Server::bind_plain`], on a socket that is there already: its address was needed to make the handler.
+    pub fn serve_plain(
+        listener: TcpListener,
+        limits: Limits,
+        handler: impl Handler,
+    ) -> io::Result<Self> {
         let local = listener.local_addr()?;
         Ok(Self::start(
             Listener::Plain(listener),

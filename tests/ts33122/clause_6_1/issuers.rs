@@ -243,6 +243,7 @@ async fn an_unusable_jwks_file_keeps_the_core_function_from_starting() {
         let mut config = world.config.clone();
         config.ccf.listen.set_port(0);
         config.management.listen.set_port(0);
+        config.revocation.listen.set_port(0);
         config.onboarding.issuers.push(IssuerSection {
             jwks_file: Some(file),
             ..section()

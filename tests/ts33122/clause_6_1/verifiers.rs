@@ -41,6 +41,7 @@ impl CredentialVerifier for Spoken {
                     registered: None,
                 },
                 name: None,
+                is_used: false,
             }))
         })
     }

@@ -146,8 +146,70 @@ fn a_key_outlives_its_method_for_the_indication() {
 fn certificate_and_roots_are_read() {
     let pki = json!({ "x5t#S256": "ab", "caPem": ["one", "two"] });
     let reading = reading(&[entry("PKI", &pki, &["weather"])]);
-    assert_eq!(reading.authorization.certificate.as_deref(), Some("ab"));
+    let certificates = reading.authorization.certificates.unwrap();
+    assert!(certificates.count("ab", NOW) && !certificates.count("cd", NOW));
     assert_eq!(reading.anchors.unwrap(), ["one", "two"]);
+}
+
+#[test]
+fn what_follows_and_what_retires_counts_beside_it_to_the_second() {
+    let until = NOW.unix_timestamp() + 60;
+    let pki = json!({ "x5t#S256": "active", "also": [
+        { "x5t#S256": "successor" },
+        { "x5t#S256": "retiring", "until": until },
+        { "x5t#S256": "never", "until": i64::MAX },
+    ]});
+    let authorization = reading(&[entry("PKI", &pki, &["weather"])]).authorization;
+    let certificates = authorization.certificates.as_ref().unwrap();
+    for (fingerprint, seconds, counts) in [
+        ("active", 0, true),
+        ("successor", 0, true),
+        ("successor", 100_000, true),
+        ("retiring", 0, true),
+        ("retiring", 59, true),
+        ("retiring", 60, false),
+        ("never", 0, false),
+        ("other", 0, false),
+        ("", 0, false),
+    ] {
+        let now = NOW + Duration::seconds(seconds);
+        assert_eq!(
+            certificates.count(fingerprint, now),
+            counts,
+            "{fingerprint} {seconds}"
+        );
+    }
+    let many = (0..100).map(|number| json!({ "x5t#S256": number.to_string() }));
+    let many = json!({ "also": many.collect::<Vec<_>>() });
+    let many = reading(&[entry("PKI", &many, &["weather"])]).authorization;
+    assert_eq!(many.certificates.unwrap().0.len(), ALSO_MAX);
+    for damaged in [
+        json!({ "x5t#S256": "active", "also": [{ "until": 1 }] }),
+        json!({ "x5t#S256": "active", "also": [{ "x5t#S256": "a", "until": "soon" }] }),
+        json!({ "x5t#S256": "active", "also": "successor" }),
+    ] {
+        let authorization = reading(&[entry("PKI", &damaged, &["weather"])]).authorization;
+        assert!(authorization.certificates.is_none(), "{damaged}");
+    }
+}
+
+#[test]
+fn what_ends_is_told_once_when_it_has() {
+    let endings = Endings::default();
+    let until = NOW.unix_timestamp() + 60;
+    let pki = json!({ "x5t#S256": "a", "also": [{ "x5t#S256": "b", "until": until }] });
+    let authorization = reading(&[
+        entry("PKI", &pki, &["weather"]),
+        entry("PSK", &key(1, 1), &["sky"]),
+    ])
+    .authorization;
+    endings.note(&amy(), &authorization);
+    endings.note(&amy(), &authorization);
+    for (seconds, told) in [(59, 0), (60, 1), (60, 0), (3599, 0), (3600, 1), (99_999, 0)] {
+        let past = endings.past(NOW + Duration::seconds(seconds));
+        assert_eq!(past.len(), told, "{seconds}");
+        assert!(past.iter().all(|id| *id == amy()));
+    }
 }
 
 #[test]

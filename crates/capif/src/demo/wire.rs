@@ -146,6 +146,11 @@ impl Asking<'_> {
         self.header("content-type", "application/json")
     }
 
+    pub(super) fn merge_patch(mut self, changes: &Value) -> Self {
+        self.body = Bytes::from(changes.to_string());
+        self.header("content-type", "application/merge-patch+json")
+    }
+
     /// A form; the values here need no encoding.
     pub(super) fn form(mut self, pairs: &[(&str, &str)]) -> Self {
         let pairs: Vec<String> = pairs

@@ -172,6 +172,9 @@ impl World {
         let mut config = Config::default();
         config.ccf.listen = listen;
         config.management.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        // As long as an invoker's, so that all are due at the same time.
+        config.certificates.function_days = config.certificates.invoker_days;
+        config.revocation.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let (folder, clock) = (self.ccf_folder(), self.clock());
         let mut ccf = None;
         // Sessions of a former core function in this process may hold on to the store for a moment.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use capif_client::{Enrolment, OnboardingRequest};
-use capif_spec::common::{Redacted, Uri};
+use capif_spec::common::{DateTime, Redacted, Uri};
 
 use crate::{
     enrol::{Enrolled, InvokerFolder, Papers},
@@ -45,6 +45,9 @@ pub(crate) struct Args {
     /// Where the core function may send notifications, an https address [default: nowhere]
     #[arg(long, value_name = "URL")]
     notification_destination: Option<String>,
+    /// Until when the enrolment is to last, like 2027-01-31T12:00:00Z [default: as long as the core function likes]
+    #[arg(long, value_name = "TIME", value_parser = super::renew::time)]
+    expires: Option<DateTime>,
     /// How the answer is written
     #[arg(long, value_enum, default_value_t)]
     output: Format,
@@ -72,6 +75,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     let mut request = OnboardingRequest {
         apis: args.apis,
         information: args.information,
+        expires: args.expires,
         ..OnboardingRequest::default()
     };
     if let Some(destination) = args.notification_destination {
@@ -80,7 +84,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     let enrolled = Enrolled::enrol(papers, request, &args.folder).await?;
     match args.output {
         Format::Table => output::line(enrolled.invoker.id().as_str())?,
-        Format::Json => output::json(enrolled.invoker.details())?,
+        Format::Json => output::json(&*enrolled.invoker.details())?,
     }
     Ok(Exit::Done)
 }

@@ -1,9 +1,8 @@
 //! `capif invoker status`
 
-use capif_client::{Agreement, DiscoveryQuery};
+use capif_client::{Agreement, DiscoveryQuery, ErrorKind};
 use capif_spec::common::DateTime;
 use serde_json::{Value, json};
-use x509_parser::pem::parse_x509_pem;
 
 use crate::{
     enrol::{Enrolled, InvokerFolder},
@@ -21,17 +20,35 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
-    let enrolled = Enrolled::open(&args.folder).await?;
-    let asked = enrolled.invoker.discover(&DiscoveryQuery::default()).await;
+    let Enrolled { invoker, folder } = Enrolled::open(&args.folder).await?;
+    // To look is not to change anything.
+    let invoker = invoker.without_upkeep();
+    let enrolled = Enrolled { invoker, folder };
+    let asked = match enrolled.invoker.ask_renewal_status().await {
+        Ok(_) => enrolled.invoker.discover(&DiscoveryQuery::default()).await,
+        Err(error) => Err(error),
+    };
+    let offline = asked
+        .as_ref()
+        .is_err_and(|error| matches!(error.kind(), ErrorKind::Network | ErrorKind::TimedOut));
     let apis: Option<Vec<&str>> = asked
         .as_ref()
         .ok()
         .map(|apis| apis.iter().map(|api| api.api_name.as_str()).collect());
+    let ends = enrolled.invoker.renewal_status();
     let status = json!({
         "apiInvokerId": enrolled.invoker.id(),
+        "ccf": enrolled.invoker.ccf_address(),
         "folder": enrolled.folder,
-        "certificateEnds": certificate_end(&enrolled),
-        "accepted": asked.is_ok(),
+        "certificateEnds": ends.certificate_expires,
+        "secretEnds": ends.secret_expires,
+        "enrolmentEnds": ends.enrolment_expires,
+        "renewable": ends.agreed,
+        "renewAfter": ends.renew_after,
+        "demand": ends.demand,
+        "renewalPending": ends.pending || ends.unconfirmed,
+        "asked": ends.asked,
+        "accepted": (!offline).then_some(asked.is_ok()),
         "apis": apis,
         "methods": methods(&enrolled),
     });
@@ -40,13 +57,20 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         Format::Table => {
             let mut rows: Vec<Vec<String>> = [
                 ("invoker", "apiInvokerId"),
+                ("core function", "ccf"),
                 ("folder", "folder"),
                 ("certificate ends", "certificateEnds"),
+                ("secret ends", "secretEnds"),
+                ("enrolment ends", "enrolmentEnds"),
+                ("renewable", "renewable"),
+                ("renew after", "renewAfter"),
+                ("demand", "demand"),
                 ("accepted", "accepted"),
                 ("apis", "apis"),
             ]
             .into_iter()
             .map(|(heading, member)| vec![heading.to_owned(), cell(status.get(member))])
+            .filter(|row| row.last().is_some_and(|cell| !cell.is_empty()))
             .collect();
             let agreed = enrolled.invoker.agreements();
             rows.extend(
@@ -57,8 +81,23 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
             output::table(&[], &rows)?;
         }
     }
+    if ends.pending || ends.unconfirmed {
+        output::note(
+            "a renewal was begun and is not finished: the next call or `capif invoker renew` goes on with it",
+        );
+    }
+    if let Some(warning) = enrolled.warning() {
+        output::note(&warning);
+    }
     match asked {
         Ok(_) => Ok(Exit::Done),
+        Err(error) if offline => {
+            output::note(&format!(
+                "this is what the folder holds; the core function could not be asked: {}",
+                Failure::from(error)
+            ));
+            Ok(Exit::Done)
+        }
         Err(error) => Err(enrolled.explain(error)),
     }
 }
@@ -66,23 +105,20 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
 fn cell(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text.clone(),
+        Some(Value::String(text)) => text
+            .parse()
+            .map_or_else(|_| text.clone(), |time| output::time(&time)),
+        // What is wanted, and until when.
+        Some(Value::Object(demand)) => {
+            let member = |name| cell(demand.get(name));
+            format!("{} until {}", member("reason"), member("deadline"))
+        }
         Some(Value::Array(list)) => {
             let cells: Vec<String> = list.iter().map(|element| cell(Some(element))).collect();
             cells.join(",")
         }
         Some(other) => other.to_string(),
     }
-}
-
-/// When the certificate ends, in the words of the certificate itself.
-fn certificate_end(enrolled: &Enrolled) -> Option<String> {
-    let information = &enrolled.invoker.details().onboarding_information;
-    let pem = information.api_invoker_certificate.as_deref()?;
-    let (_, block) = parse_x509_pem(pem.as_bytes()).ok()?;
-    let certificate = block.parse_x509().ok()?;
-    let end = certificate.validity().not_after.to_datetime();
-    Some(capif_spec::common::DateTime(end).to_string())
 }
 
 /// What was agreed on, in the order of the agreement; keys by their names alone.

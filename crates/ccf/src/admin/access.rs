@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 pub use capif_procedures::state::TimeRange;
 
-use crate::{api::problem::ApiError, core::Core, view::Records};
+use crate::{api::problem::ApiError, audit::Act, core::Core, view::Records};
 
 /// Which API is meant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,15 @@ pub enum ApiChoice {
     Name(String),
     /// The one of this id.
     Id(ServiceApiId),
+}
+
+impl ApiChoice {
+    fn text(&self) -> &str {
+        match self {
+            Self::Name(name) => name,
+            Self::Id(id) => id.as_str(),
+        }
+    }
 }
 
 /// Sets a policy.
@@ -89,45 +98,51 @@ pub struct Permitted {
 
 pub(super) async fn set(core: &Core, wanted: NewPolicy) -> Result<Value, ApiError> {
     let now = core.now();
-    core.transact(|records| {
-        let api = chosen(records, &wanted.api)?;
-        let invoker = wanted
-            .invoker
-            .as_ref()
-            .map(|id| known(records, id))
-            .transpose()?;
-        let limits = Limits {
-            total: wanted.total,
-            per_second: wanted.per_second,
-            times: wanted.times.clone(),
-        };
-        let forgotten = |usage: &&Usage| {
-            let of = wanted.invoker.as_ref();
-            wanted.reset
-                && usage.api_id == api.record.id
-                && of.is_none_or(|id| *id == usage.invoker_id)
-        };
-        let used = records.usages().filter(forgotten);
-        let changes = access_control::set(limits, invoker, used, around(records, api), &now)?;
-        let answer = json!({ "apiId": api.record.id, "apiInvokerId": wanted.invoker });
-        Ok((changes, answer))
-    })
+    core.transact(
+        &policy_act("SetPolicy", &wanted.api, wanted.invoker.as_ref()),
+        |records| {
+            let api = chosen(records, &wanted.api)?;
+            let invoker = wanted
+                .invoker
+                .as_ref()
+                .map(|id| known(records, id))
+                .transpose()?;
+            let limits = Limits {
+                total: wanted.total,
+                per_second: wanted.per_second,
+                times: wanted.times.clone(),
+            };
+            let forgotten = |usage: &&Usage| {
+                let of = wanted.invoker.as_ref();
+                wanted.reset
+                    && usage.api_id == api.record.id
+                    && of.is_none_or(|id| *id == usage.invoker_id)
+            };
+            let used = records.usages().filter(forgotten);
+            let changes = access_control::set(limits, invoker, used, around(records, api), &now)?;
+            let answer = json!({ "apiId": api.record.id, "apiInvokerId": wanted.invoker });
+            Ok((changes, answer))
+        },
+    )
     .await
 }
 
 pub(super) async fn remove(core: &Core, old: OldPolicy) -> Result<Value, ApiError> {
     let now = core.now();
-    core.transact(|records| {
-        let api = chosen(records, &old.api)?;
-        let held =
-            records
-                .policy(&api.record.id, old.invoker.as_ref())
-                .ok_or(Refusal::NotFound {
-                    what: "access control policy",
-                })?;
-        let changes = access_control::remove(held, around(records, api), &now);
-        Ok((changes, json!({ "apiId": api.record.id })))
-    })
+    core.transact(
+        &policy_act("RemovePolicy", &old.api, old.invoker.as_ref()),
+        |records| {
+            let api = chosen(records, &old.api)?;
+            let held =
+                records
+                    .policy(&api.record.id, old.invoker.as_ref())
+                    .ok_or(Refusal::NotFound {
+                        what: "access control policy",
+                    })?;
+            let changes = access_control::remove(held, around(records, api), &now);
+            Ok((changes, json!({ "apiId": api.record.id })))
+        },
+    )
     .await
 }
 
@@ -188,7 +203,7 @@ fn counts_under(policy: &AccessControlPolicy, usage: &Usage, records: &Records) 
 
 pub(super) async fn revoke(core: &Core, verdict: Verdict) -> Result<Revoked, ApiError> {
     let now = core.now();
-    core.transact(|records| {
+    core.transact(&verdict_act("Revoke", &verdict), |records| {
         let invoker = known(records, &verdict.invoker)?;
         let api = match &verdict.api {
             None => None,
@@ -198,7 +213,10 @@ pub(super) async fn revoke(core: &Core, verdict: Verdict) -> Result<Revoked, Api
         let order = Order {
             apis: api.as_ref().map(<[_; 1]>::as_slice),
             cause: Cause::AuthorizationIssue,
-            callback: held.is_some_and(|held| core.calls_back(records, &held.record)),
+            callback: held.is_some_and(|held| {
+                let destination = &held.record.notification_destination;
+                core.calls_back(records, &held.record.invoker_id, destination)
+            }),
             now: &now,
         };
         let (changes, told) = revocation::revoke_and_bar(
@@ -214,7 +232,7 @@ pub(super) async fn revoke(core: &Core, verdict: Verdict) -> Result<Revoked, Api
 }
 
 pub(super) async fn permit(core: &Core, verdict: Verdict) -> Result<Permitted, ApiError> {
-    core.transact(|records| {
+    core.transact(&verdict_act("Permit", &verdict), |records| {
         let invoker = known(records, &verdict.invoker)?;
         let api = match &verdict.api {
             None => None,
@@ -226,6 +244,17 @@ pub(super) async fn permit(core: &Core, verdict: Verdict) -> Result<Permitted, A
         Ok((changes, Permitted { lifted }))
     })
     .await
+}
+
+/// A policy is named by its API, and by its invoker if it is one invoker's.
+fn policy_act(operation: &'static str, api: &ApiChoice, invoker: Option<&ApiInvokerId>) -> Act {
+    let whose = invoker.map_or("everyone", ApiInvokerId::as_str);
+    Act::by_operator(operation, api.text()).detail(format!("for {whose}"))
+}
+
+fn verdict_act(operation: &'static str, verdict: &Verdict) -> Act {
+    let api = verdict.api.as_ref().map_or("everything", ApiChoice::text);
+    Act::by_operator(operation, verdict.invoker.as_str()).detail(api)
 }
 
 fn around<'a>(

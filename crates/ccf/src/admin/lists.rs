@@ -10,7 +10,7 @@ use capif_transport::Body;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::access;
+use super::{access, renewals};
 use crate::{
     api::{json_answer, problem::ApiError},
     core::Core,
@@ -40,6 +40,9 @@ pub(super) async fn list(
         "policies" => access::list(core),
         "usage" => access::usage(core),
         "alarms" => alarms(core).await?,
+        "renewals" => renewals::list(core),
+        "expiring" => renewals::expiring(core, query)?,
+        "offboarded" => renewals::offboarded(core).await?,
         "logs" => logs(core, query).await?,
         _ => return Err(ApiError::UnknownPath),
     };

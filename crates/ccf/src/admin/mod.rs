@@ -2,12 +2,20 @@
 //! set, to default or to leak (P-37). The commands of `capif` speak it.
 
 mod access;
+mod audit;
+mod authority;
 mod lists;
+mod renewals;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use capif_procedures::{offboarding, refusal::Refusal, state::ApiReach};
+use capif_procedures::{
+    changes::Changes,
+    offboarding,
+    refusal::Refusal,
+    state::{ApiReach, DepartureReason},
+};
 use capif_spec::{
     common::{ApiProviderDomainId, DateTime, Redacted},
     json,
@@ -16,9 +24,15 @@ use capif_transport::{Body, Connection, Handler, collect};
 use http::{Method, Request, Response, StatusCode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-pub use self::access::{ApiChoice, NewPolicy, OldPolicy, Permitted, Revoked, TimeRange, Verdict};
+pub use self::{
+    access::{ApiChoice, NewPolicy, OldPolicy, Permitted, Revoked, TimeRange, Verdict},
+    audit::Heads,
+    authority::{Authorities, GenerationStatus, Roll, Rotate, TokenKeyStatus},
+    renewals::{Asked, NewRenewals},
+};
 use crate::{
     api::{handed_over, json_answer, no_content, problem::ApiError, registration},
+    audit::{Act, OPERATOR_REQUEST},
     core::Core,
     random,
 };
@@ -80,15 +94,37 @@ impl Admin {
             .map_err(|_| ApiError::BodyIncomplete)?;
         let path: Vec<&str> = parts.uri.path().split('/').skip(1).collect();
         match (&parts.method, path.as_slice()) {
+            (&Method::GET, ["audit"]) => audit::page(&self.core, parts.uri.query()).await,
+            (&Method::GET, ["audit", "head"]) => audit::heads(&self.core),
+            (&Method::GET, ["authority"]) => {
+                json_answer(StatusCode::OK, &authority::authorities(&self.core))
+            }
+            (&Method::POST, ["authority", "roll"]) => {
+                let rolled = authority::roll(&self.core, parse(&body)?).await?;
+                json_answer(StatusCode::OK, &rolled)
+            }
+            (&Method::POST, ["authority", "retire"]) => {
+                json_answer(StatusCode::OK, &authority::retire(&self.core).await?)
+            }
+            (&Method::GET, ["keys"]) => {
+                json_answer(StatusCode::OK, &authority::token_keys(&self.core))
+            }
+            (&Method::POST, ["keys", "rotate"]) => {
+                let rotated = authority::rotate(&self.core, parse(&body)?).await?;
+                json_answer(StatusCode::OK, &rotated)
+            }
             (&Method::GET, [list]) => lists::list(&self.core, list, parts.uri.query()).await,
-            (&Method::POST, ["providers"]) => self.add_provider(parse(&body)?),
+            (&Method::POST, ["providers"]) => self.add_provider(parse(&body)?).await,
             (&Method::DELETE, ["providers", id]) => {
-                registration::remove(&self.core, &ApiProviderDomainId::new(*id), None).await?;
+                let act = Act::by_operator("RemoveProvider", *id);
+                registration::remove(&self.core, &act, &ApiProviderDomainId::new(*id), None)
+                    .await?;
                 Ok(no_content())
             }
-            (&Method::POST, ["invites"]) => self.invite(parse(&body)?),
+            (&Method::POST, ["invites"]) => self.invite(parse(&body)?).await,
             (&Method::POST, ["credentials"]) => {
-                let taken = handed_over::take(&self.core, parse(&body)?, None).await?;
+                let act = Act::by_operator("HandOverCredential", "");
+                let taken = handed_over::take(&self.core, &act, parse(&body)?, None).await?;
                 json_answer(StatusCode::CREATED, &taken)
             }
             (&Method::DELETE, ["invokers", id]) => self.offboard(id).await,
@@ -104,6 +140,10 @@ impl Admin {
                 let revoked = access::revoke(&self.core, parse(&body)?).await?;
                 json_answer(StatusCode::OK, &revoked)
             }
+            (&Method::POST, ["renewals"]) => {
+                let asked = renewals::ask(&self.core, parse(&body)?).await?;
+                json_answer(StatusCode::OK, &asked)
+            }
             (&Method::POST, ["permissions"]) => {
                 let permitted = access::permit(&self.core, parse(&body)?).await?;
                 json_answer(StatusCode::OK, &permitted)
@@ -112,7 +152,7 @@ impl Admin {
         }
     }
 
-    fn add_provider(&self, provider: NewProvider) -> Result<Response<Body>, ApiError> {
+    async fn add_provider(&self, provider: NewProvider) -> Result<Response<Body>, ApiError> {
         let name = provider.name.trim();
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
@@ -126,10 +166,12 @@ impl Admin {
         let hours = i64::from(self.core.config.onboarding.registration_hours);
         let life = hours.saturating_mul(3600);
         let credential = self.core.credentials.registration(name, life, &now)?;
+        let act = Act::by_operator("AddProvider", name);
+        self.core.commit(&act, Changes::new()).await?;
         self.parts(credential, life)
     }
 
-    fn invite(&self, invite: NewInvite) -> Result<Response<Body>, ApiError> {
+    async fn invite(&self, invite: NewInvite) -> Result<Response<Body>, ApiError> {
         if invite.apis.as_ref().is_some_and(BTreeSet::is_empty) {
             return Err(
                 Refusal::incorrect("/apis", "name at least one API, or leave `apis` out").into(),
@@ -142,10 +184,23 @@ impl Admin {
             return Err(Refusal::incorrect("/minutes", "`minutes` is from 1 to 43200").into());
         }
         let life = i64::from(minutes).saturating_mul(60);
-        let credential =
-            self.core
-                .credentials
-                .onboarding(self.reach(invite.apis), life, &self.core.now())?;
+        let reach = self.reach(invite.apis);
+        let act = Act::by_operator("Invite", "").detail(match &reach.api_names {
+            Some(names) => format!(
+                "for {minutes} minutes, APIs: {}",
+                names
+                    .iter()
+                    .map(String::as_str)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
+            None => format!("for {minutes} minutes, all APIs"),
+        });
+        let credential = self
+            .core
+            .credentials
+            .onboarding(reach, life, &self.core.now())?;
+        self.core.commit(&act, Changes::new()).await?;
         self.parts(credential, life)
     }
 
@@ -173,7 +228,7 @@ impl Admin {
         let expires = self.core.clock.now() + time::Duration::seconds(life_seconds);
         let parts = EnrolmentParts {
             address: self.core.config.address(),
-            ca_pem: self.core.authority.root_pem().to_owned(),
+            ca_pem: self.core.authorities.root_pem(),
             credential,
             expires: DateTime(expires),
         };
@@ -184,11 +239,13 @@ impl Admin {
     async fn offboard(&self, id: &str) -> Result<Response<Body>, ApiError> {
         let now = self.core.now();
         self.core
-            .transact(|records| {
+            .transact(&Act::by_operator("Offboard", id), |records| {
                 let invoker = records.invoker(id).ok_or(Refusal::NotFound {
                     what: "API invoker",
                 })?;
-                Ok((offboarding::offboard(invoker, records.around(id), &now), ()))
+                let leave = self.core.leave(DepartureReason::Operator);
+                let around = records.around(id);
+                Ok((offboarding::offboard(invoker, around, leave, &now), ()))
             })
             .await?;
         self.core.close_connections_of(id, None);
@@ -205,7 +262,10 @@ impl Handler for Admin {
         let request_id = random::id("").unwrap_or_default();
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
-        let (response, cause) = match self.answer(request).await {
+        let outcome = OPERATOR_REQUEST
+            .scope(request_id.clone(), self.answer(request))
+            .await;
+        let (response, cause) = match outcome {
             Ok(response) => (response, None),
             Err(error) => (error.answer(&request_id), Some(error.log())),
         };

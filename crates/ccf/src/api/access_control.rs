@@ -100,7 +100,7 @@ pub(crate) fn allow(call: Call) -> Answer {
         // One after the other, so that they do not decide on each other's leftovers.
         let mut window = gate.lock().await;
         let allowance = core
-            .transact(|records| {
+            .tend(|records| {
                 let terms = terms(records, &api, &aef_id, invoker)?;
                 Ok(allowance::grant(
                     request.wanted,

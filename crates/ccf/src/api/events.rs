@@ -21,7 +21,7 @@ pub(crate) fn create(call: Call) -> Answer {
         let id = SubscriptionId::new(random::id("SUB")?);
         let made = call
             .core
-            .transact(|records| {
+            .transact(&call.act(id.as_str()), |records| {
                 let held = records.subscriptions_of(call.parameter(0));
                 room(&call.caller, records)?;
                 events::subscribe(subscriber(&call.caller)?, wanted.clone(), id.clone(), held)
@@ -38,7 +38,7 @@ pub(crate) fn replace(call: Call) -> Answer {
         let wanted: EventSubscription = call.checked()?;
         let made = call
             .core
-            .transact(|records| {
+            .transact(&call.act(call.parameter(1)), |records| {
                 let held = own(&call, records)?;
                 events::replace(subscriber(&call.caller)?, held, wanted.clone())
             })
@@ -51,7 +51,9 @@ pub(crate) fn replace(call: Call) -> Answer {
 pub(crate) fn delete(call: Call) -> Answer {
     Box::pin(async move {
         call.core
-            .transact(|records| Ok((events::unsubscribe(own(&call, records)?), ())))
+            .transact(&call.act(call.parameter(1)), |records| {
+                Ok((events::unsubscribe(own(&call, records)?), ()))
+            })
             .await?;
         Ok(no_content())
     })

@@ -25,7 +25,11 @@ impl Failures {
     pub(crate) fn must_wait(&self, id: &str, now: OffsetDateTime) -> Option<u64> {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (count, last) = *counts.get(id)?;
-        let left = last + PAUSE - now;
+        // A clock that was set back forgives: nobody is to wait for as long as that.
+        let left = match last > now {
+            true => Duration::ZERO,
+            false => last + PAUSE - now,
+        };
         (count >= FAILURES_MAX && left.is_positive()).then(|| {
             u64::try_from(left.whole_seconds())
                 .unwrap_or(0)
@@ -70,6 +74,8 @@ mod tests {
         failures.count("a", start);
         assert_eq!(failures.must_wait("a", start), Some(61));
         assert_eq!(failures.must_wait("b", start), None);
+        let before = start - Duration::days(1);
+        assert_eq!(failures.must_wait("a", before), None, "a clock set back");
         assert_eq!(failures.must_wait("a", start + PAUSE), None);
         failures.count("a", start + PAUSE);
         assert_eq!(failures.must_wait("a", start + PAUSE), None);

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use time::Duration;
 
 use super::{Answer, Call, json_answer, problem::ApiError};
-use crate::{core::Core, random::sha256};
+use crate::{audit::Act, core::Core, random::sha256};
 
 /// The longest life of a handed-over credential.
 const LIFE_MAX: Duration = Duration::days(30);
@@ -52,7 +52,8 @@ pub(crate) fn create(call: Call) -> Answer {
         if call.parameter(0) != domain.as_str() {
             return Err(Refusal::NotTheCaller { place: "path" }.into());
         }
-        let taken = take(&call.core, call.json()?, Some(domain)).await?;
+        let act = call.act(domain.as_str());
+        let taken = take(&call.core, &act, call.json()?, Some(domain)).await?;
         json_answer(StatusCode::CREATED, &taken)
     })
 }
@@ -60,6 +61,7 @@ pub(crate) fn create(call: Call) -> Answer {
 /// Takes a credential from a provider, or from the operator, who may open every domain.
 pub(crate) async fn take(
     core: &Core,
+    act: &Act,
     hand_over: HandOver,
     domain: Option<ApiProviderDomainId>,
 ) -> Result<HandedOver, ApiError> {
@@ -90,9 +92,19 @@ pub(crate) async fn take(
             api_names: hand_over.apis.map(|apis| apis.into_iter().collect()),
         },
     };
-    let mut changes = Changes::new();
-    changes.put(&record, Expect::Absent);
-    core.commit(changes).await?;
+    core.transact(act, |records| {
+        let mut changes = Changes::new();
+        changes.put(&record, Expect::Absent);
+        // It goes with its domain: a removal that is decided at this moment is decided anew.
+        if let Some(id) = &record.reach.domain {
+            let domain = records.domain(id.as_str()).ok_or(Refusal::NotFound {
+                what: "provider domain",
+            })?;
+            changes.put(&domain.record, Expect::At(domain.revision));
+        }
+        Ok((changes, ()))
+    })
+    .await?;
     Ok(HandedOver {
         token_sha256: token,
         expires: hand_over.expires,

@@ -13,9 +13,10 @@ pub(crate) fn create(call: Call) -> Answer {
         let aef_id = AefId::new(call.parameter(0));
         let changes = {
             let records = call.core.view.read();
-            invocation_log::record(&report, &aef_id, records.apis(), &call.now)?
+            let api = |id: &str| records.api(id).map(|held| &held.record);
+            invocation_log::record(&report, &aef_id, api, &call.now)?
         };
-        call.core.commit(changes).await?;
+        call.core.housekeep(changes).await?;
         let id = random::id("LOG")?;
         created(
             &call.core,

@@ -11,13 +11,20 @@ pub mod problem;
 
 mod access_control;
 pub(crate) mod allowances;
+mod auditing;
+mod discovery;
 mod events;
 pub(crate) mod handed_over;
 mod invocation_log;
+pub(crate) mod issues;
 mod jwks;
+mod noteworthy;
 mod onboarding;
+mod open_discovery;
 mod publication;
+mod query;
 pub(crate) mod registration;
+mod renewal;
 mod security;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
@@ -35,11 +42,11 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use serde::{Serialize, de::DeserializeOwned};
 
 use self::{
-    identity::Caller,
+    identity::{Caller, Identified, Shown},
     operations::{BodyKind, CallerKind, OPERATIONS, Operation, PathOwner, Routes, TableError},
     problem::ApiError,
 };
-use crate::{core::Core, random};
+use crate::{audit::Act, core::Core, random};
 
 /// The answer of an operation on its way.
 pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, ApiError>> + Send>>;
@@ -50,7 +57,12 @@ pub(crate) type Handler = fn(Call) -> Answer;
 /// One request that may go on: its caller is known and allowed.
 pub(crate) struct Call {
     pub(crate) core: Arc<Core>,
+    /// The id of the operation in the table.
+    pub(crate) operation: &'static str,
+    pub(crate) request_id: String,
     pub(crate) caller: Caller,
+    /// What the caller showed for itself, if anything.
+    pub(crate) shown: Option<Shown>,
     pub(crate) connection: Arc<Connection>,
     /// The values of the path's parameters in order.
     pub(crate) path: Vec<String>,
@@ -61,6 +73,11 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// What the request does to something, for the audit trail.
+    pub(crate) fn act(&self, subject: impl Into<String>) -> Act {
+        Act::by_caller(&self.caller, self.operation, &self.request_id, subject)
+    }
+
     /// A parameter of the path; the route guarantees it.
     pub(crate) fn parameter(&self, index: usize) -> &str {
         self.path.get(index).map_or("", String::as_str)
@@ -191,6 +208,7 @@ impl Api {
                     .collect(),
             })?;
         line.operation = operation.id;
+        line.subject = values.first().cloned().unwrap_or_default();
         let enrols = [
             CallerKind::OnboardingCredential,
             CallerKind::RegistrationCredential,
@@ -214,7 +232,7 @@ impl Api {
         let caller = self.identify(connection);
         line.caller = caller
             .as_ref()
-            .map_or_else(|_| "unknown".to_owned(), ToString::to_string);
+            .map_or_else(|_| "unknown".to_owned(), |found| found.caller.to_string());
         allow(operation, caller, &parts.headers, &values)?;
         let handler = operation.handler.ok_or(ApiError::NotServed)?;
 
@@ -234,15 +252,21 @@ impl Api {
             None => self.read(operation, body).await?,
         };
         // The body took its time: whoever was offboarded meanwhile is nobody now.
-        let caller = allow(
-            operation,
-            self.identify(connection),
-            &parts.headers,
-            &values,
-        )?;
+        let judge = || {
+            let caller = self.identify(connection);
+            allow(operation, caller, &parts.headers, &values)
+        };
+        let mut found = judge()?;
+        // What is seen for the first time takes effect first, by a commit of its own.
+        if renewal::takes_effect(&self.core, &found, line).await? {
+            found = judge()?;
+        }
         let call = Call {
             core: Arc::clone(&self.core),
-            caller,
+            operation: operation.id,
+            request_id: line.request_id.clone(),
+            caller: found.caller,
+            shown: found.shown,
             connection: Arc::clone(connection),
             path: values,
             query,
@@ -273,9 +297,18 @@ impl Api {
             })
     }
 
-    fn identify(&self, connection: &Connection) -> Result<Caller, Refusal> {
+    fn identify(&self, connection: &Connection) -> Result<Identified, Refusal> {
         let records = self.core.view.read();
-        identity::identify(&connection.peer, &records, self.core.clock.now())
+        let (terms, now) = (self.core.terms(), self.core.now());
+        let found = identity::identify(&connection.peer, &records, &terms, &now)?;
+        // The end of an overlap reaches open connections too.
+        let authorities = &self.core.authorities;
+        match &found.shown {
+            Some(shown) if authorities.is_retired(shown.authority, &now) => {
+                Err(Refusal::CertificateUnknown)
+            }
+            _ => Ok(found),
+        }
     }
 }
 
@@ -292,12 +325,12 @@ impl Drop for SessionEnd {
 /// Lets a caller through to an operation, or says why not. Nothing is looked up by what the request names.
 fn allow(
     operation: &Operation,
-    caller: Result<Caller, Refusal>,
+    found: Result<Identified, Refusal>,
     headers: &HeaderMap,
     values: &[String],
-) -> Result<Caller, Refusal> {
+) -> Result<Identified, Refusal> {
     if operation.callers.contains(&CallerKind::Anyone) {
-        return Ok(caller.unwrap_or(Caller::Anonymous));
+        return Ok(found.unwrap_or_else(|_| Identified::anonymous()));
     }
     let by_credential = operation.callers.iter().any(|kind| {
         matches!(
@@ -307,9 +340,10 @@ fn allow(
     });
     if by_credential {
         bearer(headers)?;
-        return Ok(Caller::Anonymous);
+        return Ok(Identified::anonymous());
     }
-    let caller = caller?;
+    let found = found?;
+    let caller = &found.caller;
     let kind = caller.kind().ok_or(Refusal::CertificateRequired)?;
     if !operation.callers.contains(&kind) {
         let expected: Vec<&str> = operation.callers.iter().map(|kind| kind.as_str()).collect();
@@ -321,7 +355,10 @@ fn allow(
     if operation.owner == PathOwner::Caller && values.first().map(String::as_str) != caller.id() {
         return Err(Refusal::NotTheCaller { place: "path" });
     }
-    Ok(caller)
+    if found.is_restricted() && !operation.is_of_renewal() {
+        return Err(Refusal::RenewalRequired);
+    }
+    Ok(found)
 }
 
 /// Whether a path has one reading only: no empty or dot segment, nothing encoded, no character that servers read differently.
@@ -379,6 +416,8 @@ struct RequestLine {
     request_id: String,
     operation: &'static str,
     caller: String,
+    /// The first id in the path.
+    subject: String,
 }
 
 impl TransportHandler for Api {
@@ -389,8 +428,14 @@ impl TransportHandler for Api {
             request_id: random::id("").unwrap_or_default(),
             operation: "-",
             caller: "-".to_owned(),
+            subject: String::new(),
         };
         let outcome = self.answer(request, &connection, &mut line).await;
+        if let Err(error) = &outcome
+            && let Some(act) = noteworthy::refused(error, &line, &connection)
+        {
+            self.core.note_refusal(act).await;
+        }
         let (mut response, cause) = match outcome {
             Ok(response) => (response, None),
             Err(error) => (error.answer(&line.request_id), Some(error.log())),

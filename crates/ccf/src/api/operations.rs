@@ -6,8 +6,8 @@
 use http::Method;
 
 use super::{
-    Handler, access_control, events, handed_over, invocation_log, jwks, onboarding, publication,
-    registration, security,
+    Handler, access_control, auditing, discovery, events, handed_over, invocation_log, jwks,
+    onboarding, open_discovery, publication, registration, renewal, security,
 };
 
 /// Who may call an operation.
@@ -117,7 +117,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Invoker],
         owner: PathOwner::Caller,
         body: BodyKind::Json,
-        handler: None,
+        handler: Some(onboarding::replace),
     },
     Operation {
         id: "ModifyIndOnboardedAPIInvoker",
@@ -126,7 +126,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Invoker],
         owner: PathOwner::Caller,
         body: BodyKind::MergePatch,
-        handler: None,
+        handler: Some(onboarding::modify),
     },
     Operation {
         id: "DeleteIndOnboardedAPIInvoker",
@@ -234,7 +234,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Invoker],
         owner: PathOwner::None,
         body: BodyKind::None,
-        handler: Some(publication::discover),
+        handler: Some(discovery::discover),
     },
     Operation {
         id: "GetServAPIs",
@@ -243,7 +243,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Anyone],
         owner: PathOwner::None,
         body: BodyKind::None,
-        handler: None,
+        handler: Some(open_discovery::discover),
     },
     Operation {
         id: "CreateEventSubsc",
@@ -380,7 +380,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Amf],
         owner: PathOwner::None,
         body: BodyKind::None,
-        handler: None,
+        handler: Some(auditing::list),
     },
     Operation {
         id: "GetAPIRouteInfo",
@@ -418,7 +418,39 @@ pub const OPERATIONS: &[Operation] = &[
         body: BodyKind::Json,
         handler: Some(access_control::allow),
     },
+    Operation {
+        id: "GetRenewalStatus",
+        method: Method::GET,
+        path: "/capif-renewal/v1/{entityId}",
+        callers: &[
+            CallerKind::Invoker,
+            CallerKind::Aef,
+            CallerKind::Apf,
+            CallerKind::Amf,
+        ],
+        owner: PathOwner::Caller,
+        body: BodyKind::None,
+        handler: Some(renewal::status),
+    },
 ];
+
+/// The operations that are served to who must renew first: the renewal itself, what leads to it, and the way out.
+const OF_RENEWAL: [&str; 6] = [
+    "UpdateIndOnboardedAPIInvoker",
+    "ModifyIndOnboardedAPIInvoker",
+    "DeleteIndOnboardedAPIInvoker",
+    "UpdateIndApiProvDomainRegist",
+    "ModifyIndApiProvDomainRegist",
+    "GetRenewalStatus",
+];
+
+impl Operation {
+    /// Whether it is served to who must renew first.
+    #[must_use]
+    pub fn is_of_renewal(&self) -> bool {
+        OF_RENEWAL.contains(&self.id)
+    }
+}
 
 /// The table cannot be served: a mistake in this program, found at its start.
 #[derive(Debug, thiserror::Error)]
@@ -491,6 +523,16 @@ mod tests {
             Routes::new(TABLE),
             Err(TableError::NoCaller("Nobody"))
         ));
+    }
+
+    #[test]
+    fn who_must_renew_finds_what_it_needs() {
+        for id in OF_RENEWAL {
+            assert!(
+                OPERATIONS.iter().any(|operation| operation.id == id),
+                "{id}"
+            );
+        }
     }
 
     #[test]

@@ -27,6 +27,11 @@ pub(crate) enum ApiError {
     /// Too many wrong secrets; the number of seconds to wait.
     #[error("too many wrong secrets")]
     SecretsExhausted(u64),
+    /// Too many certificates; the number of seconds to wait.
+    #[error(
+        "too many certificates were asked for; those that were given count on: try again later"
+    )]
+    CertificatesExhausted(u64),
     /// The path can be read in more than one way.
     #[error("the path is not in canonical form: no empty or dot segments, nothing percent-encoded")]
     AmbiguousPath,
@@ -113,7 +118,7 @@ impl ApiError {
             Self::Refused(refusal) => return of_refusal(refusal),
             Self::Token(TokenRefusal::InvalidClient) => (StatusCode::UNAUTHORIZED, "", None),
             Self::Token(_) => (StatusCode::BAD_REQUEST, "", None),
-            Self::SecretsExhausted(_) => {
+            Self::SecretsExhausted(_) | Self::CertificatesExhausted(_) => {
                 (StatusCode::TOO_MANY_REQUESTS, "NF_CONGESTION_RISK", None)
             }
             Self::AmbiguousPath => (StatusCode::BAD_REQUEST, "INVALID_API", None),
@@ -136,7 +141,9 @@ impl ApiError {
                 "UNSPECIFIED_MSG_FAILURE",
                 None,
             ),
-            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "NF_CONGESTION", None),
+            Self::Busy | Self::Authority(AuthorityError::Hook(_)) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "NF_CONGESTION", None)
+            }
             Self::Store(Fault::Invalid(_)) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "INCORRECT_LENGTH", None)
             }
@@ -187,6 +194,10 @@ impl ApiError {
         let detail = if internal && verdict.status == StatusCode::INTERNAL_SERVER_ERROR {
             "the request was not carried out; the log has the reason under this request id"
                 .to_owned()
+        } else if matches!(self, Self::Authority(_)) {
+            // What the outside authority complains of is for the operator, in the log.
+            "the outside certificate authority did not sign; nothing was changed: ask again later"
+                .to_owned()
         } else {
             self.to_string()
         };
@@ -233,7 +244,7 @@ impl ApiError {
             } => {
                 headers.insert("accept-patch", HeaderValue::from_static(expected));
             }
-            Self::SecretsExhausted(seconds) => {
+            Self::SecretsExhausted(seconds) | Self::CertificatesExhausted(seconds) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
             }
             Self::Refused(Refusal::CertificateRequired | Refusal::CertificateUnknown) => {
@@ -259,6 +270,7 @@ fn of_refusal(refusal: &Refusal) -> Verdict<'_> {
         Refusal::CertificateRequired | Refusal::CertificateUnknown => {
             (StatusCode::UNAUTHORIZED, "UNSPECIFIED_MSG_FAILURE", None)
         }
+        Refusal::RenewalRequired => (StatusCode::FORBIDDEN, "RENEWAL_REQUIRED", None),
         Refusal::RoleNotAllowed { .. }
         | Refusal::NotTheCaller { .. }
         | Refusal::EventNotAllowed { .. } => {
@@ -270,6 +282,8 @@ fn of_refusal(refusal: &Refusal) -> Verdict<'_> {
                 RequestFault::Missing => "MANDATORY_IE_MISSING",
                 RequestFault::Incorrect => "MANDATORY_IE_INCORRECT",
                 RequestFault::Query => "INVALID_QUERY_PARAM",
+                RequestFault::QueryMissing => "MANDATORY_QUERY_PARAM_MISSING",
+                RequestFault::QueryIncorrect => "OPTIONAL_QUERY_PARAM_INCORRECT",
             };
             (StatusCode::BAD_REQUEST, cause, Some(pointer.as_str()))
         }
@@ -278,6 +292,21 @@ fn of_refusal(refusal: &Refusal) -> Verdict<'_> {
             StatusCode::FORBIDDEN,
             "MODIFICATION_NOT_ALLOWED",
             Some(member.as_str()),
+        ),
+        Refusal::OnboardingInformationFixed => (
+            StatusCode::BAD_REQUEST,
+            "MODIFICATION_NOT_ALLOWED",
+            Some("/onboardingInformation"),
+        ),
+        Refusal::FeatureNotAgreed { .. } => (
+            StatusCode::FORBIDDEN,
+            "MODIFICATION_NOT_ALLOWED",
+            Some("/supportedFeatures"),
+        ),
+        Refusal::RenewalNameTaken => (
+            StatusCode::CONFLICT,
+            "UNSPECIFIED_MSG_FAILURE",
+            Some("/onboardingInformation/vendorSpecific-capif/renewal"),
         ),
         Refusal::NotFound { what } => {
             let cause = if *what == "subscription" {
@@ -302,7 +331,9 @@ fn of_refusal(refusal: &Refusal) -> Verdict<'_> {
             "MANDATORY_IE_INCORRECT",
             Some("/securityInfo"),
         ),
-        Refusal::TooMany { .. } => (StatusCode::FORBIDDEN, "UNSPECIFIED_MSG_FAILURE", None),
+        Refusal::TooMany { .. } | Refusal::TooBroad { .. } => {
+            (StatusCode::FORBIDDEN, "UNSPECIFIED_MSG_FAILURE", None)
+        }
         Refusal::SeveralApis { .. } => (StatusCode::CONFLICT, "UNSPECIFIED_MSG_FAILURE", None),
     };
     Verdict {

@@ -1,17 +1,16 @@
-//! CAPIF_Publish_Service_API and CAPIF_Discover_Service_API (TS 29.222 clauses 8.2 and 8.1).
+//! CAPIF_Publish_Service_API (TS 29.222 clause 8.2).
 
 use std::sync::Arc;
 
 use capif_procedures::{
     changes::Versioned,
-    discovery::{self, Criteria},
     publication,
-    refusal::{Refusal, RequestFault},
+    refusal::Refusal,
     state::{ProviderFunction, Role, ServiceApi},
 };
 use capif_spec::{
-    common::{Checked, ServiceApiId, SupportedFeatures},
-    publish_service::{CommunicationType, DataFormat, Protocol, ServiceApiDescription},
+    common::{Checked, ServiceApiId},
+    publish_service::ServiceApiDescription,
 };
 use http::StatusCode;
 
@@ -26,9 +25,8 @@ pub(crate) fn create(call: Call) -> Answer {
         let apf = call.caller.function()?;
         let api = call
             .core
-            .transact(|records| {
-                let of_domain = |api: &&ServiceApi| api.domain_id == apf.domain_id;
-                publication::room(records.apis().filter(of_domain).count())?;
+            .transact(&call.act(id.as_str()), |records| {
+                publication::room(records.catalogue().count_in(&apf.domain_id))?;
                 let (mut changes, api) = publication::publish(
                     description.clone(),
                     apf,
@@ -55,8 +53,9 @@ pub(crate) fn list(call: Call) -> Answer {
         let apf = call.caller.function()?;
         let records = call.core.view.read();
         let own: Vec<&ServiceApiDescription> = records
-            .apis()
-            .filter(|api| api.apf_id == apf.id)
+            .catalogue()
+            .of_apf(&apf.id)
+            .into_iter()
             .map(|api| &api.description)
             .collect();
         json_answer(StatusCode::OK, &own)
@@ -99,7 +98,7 @@ pub(crate) fn modify(call: Call) -> Answer {
 pub(crate) fn delete(call: Call) -> Answer {
     Box::pin(async move {
         call.core
-            .transact(|records| {
+            .transact(&call.act(call.parameter(1)), |records| {
                 let held = own(&call, records)?;
                 Ok((
                     publication::unpublish(held, records.subscriptions(), &call.now),
@@ -118,7 +117,7 @@ async fn update(
     let apf = call.caller.function()?;
     let api = call
         .core
-        .transact(|records| {
+        .transact(&call.act(call.parameter(1)), |records| {
             let held = own(call, records)?;
             publication::replace(
                 held,
@@ -147,52 +146,4 @@ fn is_aef_of(records: &Records, apf: &ProviderFunction, id: &str) -> bool {
     records
         .function(id)
         .is_some_and(|held| held.record.role == Role::Aef && held.record.domain_id == apf.domain_id)
-}
-
-/// `GET allServiceAPIs`.
-pub(crate) fn discover(call: Call) -> Answer {
-    Box::pin(async move {
-        let invoker = call.caller.invoker()?;
-        let wrong = |pointer: &str, reason: &str| Refusal::Malformed {
-            pointer: pointer.to_owned(),
-            reason: reason.to_owned(),
-            fault: RequestFault::Query,
-        };
-        let id = call
-            .query("api-invoker-id")
-            .ok_or_else(|| wrong("api-invoker-id", "`api-invoker-id` is missing"))?;
-        if id != invoker.record.id.as_str() {
-            return Err(Refusal::NotTheCaller { place: "query" }.into());
-        }
-        let text = |name: &str| call.query(name).map(str::to_owned);
-        let features = |name: &str| {
-            call.query(name)
-                .map(SupportedFeatures::from)
-                .map(|features| {
-                    features
-                        .is_valid()
-                        .then_some(features)
-                        .ok_or_else(|| wrong(name, "features are hexadecimal digits"))
-                })
-                .transpose()
-        };
-        let criteria = Criteria {
-            api_name: text("api-name"),
-            api_version: text("api-version"),
-            comm_type: call.query("comm-type").map(CommunicationType::from),
-            protocol: call.query("protocol").map(Protocol::from),
-            aef_id: text("aef-id"),
-            data_format: call.query("data-format").map(DataFormat::from),
-            api_cat: text("api-cat"),
-            api_prov_name: text("req-api-prov-name"),
-            api_supported_features: features("api-supported-features")?,
-            api_ids: call
-                .query("api-ids")
-                .map(|ids| ids.split(',').map(str::to_owned).collect()),
-            supported_features: features("supported-features")?,
-        };
-        let records = call.core.view.read();
-        let found = discovery::discover(&criteria, &invoker.record.reach, records.apis())?;
-        json_answer(StatusCode::OK, &found)
-    })
 }

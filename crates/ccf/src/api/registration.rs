@@ -6,6 +6,7 @@ use capif_procedures::{
     changes::Versioned,
     refusal::Refusal,
     registration::{self, Before, Plan},
+    rotation::{self, Standing},
     state::{Certificate, ProviderDomain, ProviderFunction, Role},
 };
 use capif_spec::{
@@ -14,8 +15,9 @@ use capif_spec::{
 };
 use http::StatusCode;
 
-use super::{Answer, Call, created, json_answer, no_content, problem::ApiError};
+use super::{Answer, Call, created, issues::OF_DOMAIN, json_answer, no_content, problem::ApiError};
 use crate::{
+    audit::Act,
     authority::keys,
     core::{ATTEMPTS_MAX, Core},
     credential::{self, Purpose},
@@ -55,18 +57,15 @@ pub(crate) fn create(call: Call) -> Answer {
         // A used-up credential is worth nothing to whoever reads the answer later; it is not repeated in full.
         let reg_sec = std::mem::replace(&mut details.reg_sec, Redacted::from(String::new()));
         let plan = plan(&call, details, before, domain_id.clone())?;
-        let certificates = certify(core, &call, &plan)?;
+        let certificates = certify(core, &call, &plan).await?;
         let (changes, mut answer) = {
             let records = core.view.read();
-            plan.complete(
-                certificates,
-                records.apis(),
-                records.subscriptions(),
-                &call.now,
-            )?
+            let overlap = core.config.renewal.overlap();
+            plan.complete(certificates, records.around_functions(), overlap, &call.now)?
         };
         answer.reg_sec = reg_sec;
-        core.commit(changes).await?;
+        let act = call.act(domain_id.as_str()).detail(name);
+        core.commit(&act, changes).await?;
         created(
             core,
             &format!("/api-provider-management/v1/registrations/{domain_id}"),
@@ -93,7 +92,10 @@ pub(crate) fn modify(call: Call) -> Answer {
                 reg_sec: Redacted::from(String::new()),
                 api_prov_funcs: Some(match &patch.api_prov_funcs {
                     Some(functions) => functions.clone(),
-                    None => functions.iter().map(details_of).collect::<Result<_, _>>()?,
+                    None => functions
+                        .iter()
+                        .map(|held| details_of(&held.record))
+                        .collect::<Result<_, _>>()?,
                 }),
                 api_prov_dom_info: patch
                     .api_prov_dom_info
@@ -115,7 +117,8 @@ pub(crate) fn delete(call: Call) -> Answer {
         let (domain, _) = own_domain(&call)?;
         let id = domain.record.id.clone();
         call.connection.close_after_response();
-        remove(&call.core, &id, Some(&call.connection)).await?;
+        let act = call.act(id.as_str());
+        remove(&call.core, &act, &id, Some(&call.connection)).await?;
         Ok(no_content())
     })
 }
@@ -123,12 +126,13 @@ pub(crate) fn delete(call: Call) -> Answer {
 /// Removes a domain, whoever asks for it, and closes the connections of its functions.
 pub(crate) async fn remove(
     core: &Core,
+    act: &Act,
     id: &ApiProviderDomainId,
     but: Option<&capif_transport::Connection>,
 ) -> Result<(), ApiError> {
     let now = core.now();
     let functions = core
-        .transact(|records| {
+        .transact(act, |records| {
             let domain = records.domain(id.as_str()).ok_or(Refusal::NotFound {
                 what: "provider domain",
             })?;
@@ -136,15 +140,15 @@ pub(crate) async fn remove(
             let changes = registration::deregister(
                 domain,
                 &functions,
-                records.apis(),
-                records.subscriptions(),
+                records.credentials(),
+                records.around_functions(),
                 &now,
             );
             Ok((changes, functions))
         })
         .await?;
     for function in functions {
-        core.close_connections_of(function.id.as_str(), but);
+        core.close_connections_of(function.record.id.as_str(), but);
     }
     Ok(())
 }
@@ -154,7 +158,7 @@ async fn update(
     call: &Call,
     details: impl Fn(
         &ProviderDomain,
-        &[ProviderFunction],
+        &[Versioned<ProviderFunction>],
     ) -> Result<ApiProviderEnrolmentDetails, Refusal>,
 ) -> Result<http::Response<capif_transport::Body>, ApiError> {
     let core = &call.core;
@@ -163,20 +167,29 @@ async fn update(
         let (domain, functions) = own_domain(call)?;
         let id = domain.record.id.clone();
         let before = Before::Domain(&domain, &functions);
+        let is_restricted = is_restricted(call, &functions)?;
         let details = details(&domain.record, &functions)?;
         let plan = plan(call, details, before, id)?;
-        let certificates = certify(core, call, &plan)?;
+        if is_restricted && !plan.renews_alone(&call.caller.function()?.id) {
+            return Err(Refusal::RenewalRequired.into());
+        }
+        if attempts == 0 {
+            let wanted = u32::try_from(plan.orders().count()).unwrap_or(u32::MAX);
+            let id = domain.record.id.as_str();
+            let counted = core.issues.count(id, wanted, OF_DOMAIN, call.now.0);
+            counted.map_err(ApiError::CertificatesExhausted)?;
+        }
+        let certificates = certify(core, call, &plan).await?;
         let (changes, answer) = {
             let records = core.view.read();
-            plan.complete(
-                certificates,
-                records.apis(),
-                records.subscriptions(),
-                &call.now,
-            )?
+            let overlap = core.config.renewal.overlap();
+            plan.complete(certificates, records.around_functions(), overlap, &call.now)?
         };
         attempts += 1;
-        match core.commit(changes).await {
+        match core
+            .commit(&call.act(domain.record.id.as_str()), changes)
+            .await
+        {
             Ok(()) => break (functions, answer),
             // Something was published meanwhile: decided anew.
             Err(ApiError::Busy) if attempts < ATTEMPTS_MAX => {}
@@ -191,17 +204,19 @@ async fn update(
         .map(ApiProviderFunctionId::as_str)
         .collect();
     for function in &functions {
-        if !kept.contains(&function.id.as_str()) {
-            core.close_connections_of(function.id.as_str(), Some(&call.connection));
+        let id = function.record.id.as_str();
+        if !kept.contains(&id) {
+            core.close_connections_of(id, Some(&call.connection));
         }
     }
     json_answer(StatusCode::OK, &answer)
 }
 
+/// The functions of a domain as they are.
+type Functions = Vec<Versioned<ProviderFunction>>;
+
 /// The caller's own domain; any other id in the path is refused in one way, known or not (P-20).
-fn own_domain(
-    call: &Call,
-) -> Result<(Arc<Versioned<ProviderDomain>>, Vec<ProviderFunction>), Refusal> {
+fn own_domain(call: &Call) -> Result<(Arc<Versioned<ProviderDomain>>, Functions), Refusal> {
     let function = call.caller.function()?;
     if call.parameter(0) != function.domain_id.as_str() {
         return Err(Refusal::NotTheCaller { place: "path" });
@@ -217,12 +232,24 @@ fn own_domain(
     Ok((domain, functions))
 }
 
-fn functions_of(domain: &ProviderDomain, records: &Records) -> Vec<ProviderFunction> {
+/// Whether the caller may do nothing but renew, as things stand now: what it showed may count for less than it did.
+fn is_restricted(call: &Call, functions: &[Versioned<ProviderFunction>]) -> Result<bool, Refusal> {
+    let shown = call.shown.as_ref().ok_or(Refusal::CertificateRequired)?;
+    let id = &call.caller.function()?.id;
+    let held = functions.iter().find(|held| held.record.id == *id);
+    let of = &held.ok_or(Refusal::CertificateUnknown)?.record;
+    match rotation::accepts(&of.certificate, &of.renewal, &shown.fingerprint, &call.now) {
+        Standing::No => Err(Refusal::CertificateUnknown),
+        standing => Ok(standing == Standing::Restricted),
+    }
+}
+
+fn functions_of(domain: &ProviderDomain, records: &Records) -> Functions {
     domain
         .functions
         .iter()
         .filter_map(|id| records.function(id.as_str()))
-        .map(|held| held.record.clone())
+        .map(|held| held.as_ref().clone())
         .collect()
 }
 
@@ -261,7 +288,9 @@ fn plan(
             ApiProviderFunctionId::new(String::new())
         }
     };
-    let plan = registration::plan(details, before, domain_id, keys, new_id, &call.now)?;
+    let is_outdated = |held: &Certificate| call.core.authorities.demand(held).is_some();
+    let now = &call.now;
+    let plan = registration::plan(details, before, domain_id, keys, new_id, &is_outdated, now)?;
     match failed {
         Some(error) => Err(error.into()),
         None => Ok(plan),
@@ -282,14 +311,12 @@ fn hosts_of(
         .filter_map(|host| host.as_str())
 }
 
-fn certify(core: &Core, call: &Call, plan: &Plan) -> Result<Vec<Certificate>, ApiError> {
-    plan.orders()
-        .map(|order| {
-            core.authority
-                .sign(order, call.now.0)
-                .map_err(ApiError::from)
-        })
-        .collect()
+async fn certify(core: &Core, call: &Call, plan: &Plan) -> Result<Vec<Certificate>, ApiError> {
+    let mut certificates = Vec::new();
+    for order in plan.orders() {
+        certificates.push(core.authorities.sign(order, call.now.0).await?);
+    }
+    Ok(certificates)
 }
 
 /// A function as a request would name it.

@@ -5,8 +5,10 @@ use capif_procedures::{
     aefpsk::{self, Facts, Profile},
     authentication::{self, Material},
     authorization::{self, TokenRequest, TokenTerms},
+    changes::Changes,
     refusal::{Refusal, RequestFault, TokenRefusal},
     revocation::{self, Order},
+    rotation::{self, Standing},
     security_method::{self, PskSession},
     state::{AefPsk, Digest, SealedKey},
 };
@@ -17,7 +19,7 @@ use capif_spec::{
 use capif_transport::Session;
 use http::{HeaderValue, StatusCode, header};
 
-use super::{Answer, Call, created, json_answer, no_content, problem::ApiError};
+use super::{Answer, Call, created, json_answer, no_content, problem::ApiError, renewal};
 use crate::{
     random,
     sealing::{self, SealingKey},
@@ -43,18 +45,28 @@ pub(crate) fn update(call: Call) -> Answer {
 async fn negotiate(call: &Call, must_exist: bool) -> Result<ServiceSecurity, ApiError> {
     let request: ServiceSecurity = call.checked()?;
     let id = call.caller.invoker()?.record.id.clone();
+    let shown = call.shown.as_ref().ok_or(Refusal::CertificateRequired)?;
+    let terms = call.core.terms();
     let session = call.connection.session().map(|session| KeySession {
         session,
+        certificate: &shown.fingerprint,
         sealing: &call.core.sealing,
     });
     if session.is_none() {
         tracing::warn!("this listener keeps no facts of its sessions: PSK is not selected");
     }
     call.core
-        .transact(|records| {
+        .transact(&call.act(id.as_str()), |records| {
             let invoker = records
                 .invoker(id.as_str())
                 .ok_or(Refusal::CertificateUnknown)?;
+            // What the caller showed may count for less by now.
+            let of = &invoker.record;
+            match rotation::standing(of, &shown.fingerprint, &terms, &call.now) {
+                Standing::No => return Err(Refusal::CertificateUnknown),
+                Standing::Restricted => return Err(Refusal::RenewalRequired),
+                Standing::Active | Standing::Successor | Standing::Retiring { .. } => {}
+            }
             let held = records.context(id.as_str());
             // Revocation leaves a context without entries behind, for its number's sake.
             if must_exist && held.is_none_or(|held| held.record.entries.is_empty()) {
@@ -72,7 +84,7 @@ async fn negotiate(call: &Call, must_exist: bool) -> Result<ServiceSecurity, Api
                 &call.now,
             )?;
             if let Some(held) = held {
-                let subscriptions = records.subscriptions();
+                let subscriptions = records.listeners(id.as_str());
                 security_method::tell_deprived(
                     &mut changes,
                     &held.record,
@@ -89,6 +101,7 @@ async fn negotiate(call: &Call, must_exist: bool) -> Result<ServiceSecurity, Api
 /// The session that carries a negotiation, as the source of its keys (TS 33.122 clause A.1).
 struct KeySession<'a> {
     session: &'a Session,
+    certificate: &'a Digest,
     sealing: &'a SealingKey,
 }
 
@@ -112,6 +125,10 @@ impl KeySession<'_> {
 impl PskSession for KeySession<'_> {
     fn serves(&self, profile: Profile) -> bool {
         self.facts(profile).is_some()
+    }
+
+    fn certificate(&self) -> Digest {
+        self.certificate.clone()
     }
 
     fn key(&self, profile: Profile, interface: &str, identity: &str) -> Option<SealedKey> {
@@ -142,7 +159,8 @@ pub(crate) fn get(call: Call) -> Answer {
         let (authentication, authorization) =
             (flag("authenticationInfo")?, flag("authorizationInfo")?);
         let jwks_uri = format!("{}/.well-known/jwks.json", call.core.api_root);
-        let anchors = [call.core.authority.root_pem().to_owned()];
+        let anchors = call.core.authorities.trust(&call.now).anchors;
+        let terms = call.core.terms();
         let material = Material {
             jwks_uri: &jwks_uri,
             anchors: &anchors,
@@ -158,11 +176,17 @@ pub(crate) fn get(call: Call) -> Answer {
                 opened
             },
             policy: &call.core.policy,
+            renewal: &terms,
             now: &call.now,
         };
         let records = call.core.view.read();
         let invoker = records.invoker(call.parameter(0));
         let context = records.context(call.parameter(0));
+        // What was agreed on under a certificate of an authority that is no more went with it, keys and tokens too.
+        let invoker = invoker.filter(|held| {
+            let authority = held.record.certificate.authority;
+            !call.core.authorities.is_retired(authority, &call.now)
+        });
         let (Some(invoker), Some(context)) = (invoker, context) else {
             return Err(Refusal::NotFound {
                 what: "security context",
@@ -226,7 +250,7 @@ async fn revoke(
     cause: Cause,
 ) -> Result<(), ApiError> {
     call.core
-        .transact(|records| {
+        .transact(&call.act(invoker), |records| {
             let held = records.invoker(invoker).zip(records.context(invoker));
             let (invoker, context) = held.ok_or(Refusal::NotFound {
                 what: "security context",
@@ -234,7 +258,11 @@ async fn revoke(
             let order = Order {
                 apis,
                 cause: cause.clone(),
-                callback: call.core.calls_back(records, &context.record),
+                callback: call.core.calls_back(
+                    records,
+                    &context.record.invoker_id,
+                    &context.record.notification_destination,
+                ),
                 now: &call.now,
             };
             let changes = revocation::revoke(
@@ -259,7 +287,8 @@ pub(crate) fn token(call: Call) -> Answer {
     Box::pin(async move {
         let core = &call.core;
         let invoker = call.caller.invoker()?;
-        let id = invoker.record.id.as_str();
+        let id = call.caller.id().unwrap_or_default();
+        let shown = call.shown.as_ref().ok_or(Refusal::CertificateRequired)?;
         if let Some(seconds) = core.secret_failures.must_wait(id, call.now.0) {
             return Err(ApiError::SecretsExhausted(seconds));
         }
@@ -274,13 +303,21 @@ pub(crate) fn token(call: Call) -> Answer {
             client_id: &form.client_id,
             secret,
             scope: form.scope.as_deref(),
+            certificate: shown.fingerprint.clone(),
         };
+        let is_own = request.security_id == id && request.client_id == id;
+        if let (Some(secret), true) = (&request.secret, is_own) {
+            renewal::secret_takes_effect(&call, invoker, secret).await?;
+        }
         let terms = TokenTerms {
             jti: random::id("")?,
             lifetime_seconds: i64::from(core.config.security.token_seconds),
+            renewal: core.terms(),
         };
         let claims = {
+            // Both as they are now: what was taken from the invoker meanwhile is in the one, the number that says so in the other.
             let records = core.view.read();
+            let invoker = records.invoker(id).ok_or(Refusal::CertificateUnknown)?;
             authorization::grant(
                 &request,
                 &invoker.record,
@@ -297,10 +334,18 @@ pub(crate) fn token(call: Call) -> Answer {
             }
         })?;
         core.secret_failures.forget(id);
+        let seconds = claims.exp.saturating_sub(call.now.0.unix_timestamp());
+        if core.config.audit.tokens {
+            let jti = claims.jti.as_deref().unwrap_or_default();
+            let act = call
+                .act(id)
+                .detail(format!("jti {jti}, scope {}", claims.scope));
+            core.commit(&act, Changes::new()).await?;
+        }
         let answer = AccessTokenRsp {
-            access_token: core.access_tokens.sign("at+jwt", &claims)?,
+            access_token: core.access_tokens.sign("at+jwt", &claims, &call.now)?,
             token_type: "Bearer".to_owned(),
-            expires_in: u64::from(core.config.security.token_seconds),
+            expires_in: u64::try_from(seconds).unwrap_or_default(),
             scope: Some(claims.scope),
             extra: Default::default(),
         };

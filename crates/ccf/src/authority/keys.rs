@@ -36,7 +36,7 @@ pub fn judge(text: &str) -> Result<PublicKey, Refusal> {
         );
     };
     match block.tag() {
-        "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => of_request(block.contents()),
+        tag if REQUESTS.contains(&tag) => of_request(block.contents()),
         "PUBLIC KEY" => {
             let Ok((rest, key)) = SubjectPublicKeyInfo::from_der(block.contents()) else {
                 return refuse("it is not a SubjectPublicKeyInfo");
@@ -52,6 +52,15 @@ pub fn judge(text: &str) -> Result<PublicKey, Refusal> {
         _ => refuse("the PEM block must be a `CERTIFICATE REQUEST` or a `PUBLIC KEY`"),
     }
 }
+
+/// Whether a text that was judged good is a request, whose signature proves possession of the private key (R-U-04).
+#[must_use]
+pub fn is_request(text: &str) -> bool {
+    pem::parse(text).is_ok_and(|block| REQUESTS.contains(&block.tag()))
+}
+
+/// The tags of a PKCS#10 request (RFC 7468 section 7).
+const REQUESTS: [&str; 2] = ["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"];
 
 fn of_request(der: &[u8]) -> Result<PublicKey, Refusal> {
     let refuse = |reason: &str| Err(Refusal::PublicKey(reason.to_owned()));

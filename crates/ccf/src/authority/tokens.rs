@@ -1,18 +1,21 @@
 //! Signing keys for tokens, and their public halves.
 
+mod ring;
+
 use capif_spec::common::Redacted;
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header,
-    jwk::{Jwk, JwkSet, ThumbprintHash},
+    jwk::{Jwk, ThumbprintHash},
 };
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use serde::Serialize;
 
+pub(crate) use self::ring::TokenRing;
 use super::AuthorityError;
 
 /// Names of the files of signing keys within the CCF's folder.
 pub mod files {
-    /// Signs access tokens.
+    /// The first key that signs access tokens. Those that follow lie in the store, sealed.
     pub const ACCESS: &str = "keys/access-token.key";
     /// Signs onboarding and registration credentials.
     pub const CREDENTIAL: &str = "keys/credential.key";
@@ -78,10 +81,8 @@ impl SigningKey {
 
     /// The public half (RFC 7517).
     #[must_use]
-    pub fn jwk_set(&self) -> JwkSet {
-        JwkSet {
-            keys: vec![self.jwk.clone()],
-        }
+    pub fn jwk(&self) -> &Jwk {
+        &self.jwk
     }
 
     /// The public half, to verify with.

@@ -1,13 +1,12 @@
 //! Credentials that a provider handed to the CCF beforehand, as TS 33.122 clause 6.1 step 2 has it in its first form: the
 //! invoker presents the very same text, whatever it is, and its digest is looked up.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use capif_procedures::{
-    changes::{Key, Kind},
     onboarding::Credential,
     refusal::Refusal,
-    state::{Digest, RegisteredCredential},
+    state::{ApiReach, CredentialUse, Digest, RegisteredCredential},
 };
 use capif_spec::common::DateTime;
 
@@ -41,12 +40,23 @@ impl CredentialVerifier for HandedOver {
             let found =
                 store::load::<RegisteredCredential>(self.store.as_ref(), token.as_str()).await?;
             let Some(found) = found else {
-                // Its record went with its use; who holds it may know that it was used.
-                let key = Key::new(Kind::CredentialUse, single_use.as_str());
-                return match self.store.get(&key).await? {
-                    Some(_) => Err(Refusal::CredentialUsed.into()),
-                    None => Ok(None),
-                };
+                // Its record went with its use; who holds it may know that it was used, and may have lost the answer.
+                let used =
+                    store::load::<CredentialUse>(self.store.as_ref(), single_use.as_str()).await?;
+                return Ok(used.map(|used| Verified {
+                    credential: Credential {
+                        issuer: String::new(),
+                        single_use,
+                        expires: used.record.expires,
+                        reach: ApiReach {
+                            domain: None,
+                            api_names: Some(BTreeSet::new()),
+                        },
+                        registered: None,
+                    },
+                    name: None,
+                    is_used: true,
+                }));
             };
             let registered = found.record;
             if registered.expires <= now {
@@ -65,6 +75,7 @@ impl CredentialVerifier for HandedOver {
                     registered: Some(token),
                 },
                 name: None,
+                is_used: false,
             }))
         })
     }

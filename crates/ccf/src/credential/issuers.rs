@@ -167,6 +167,7 @@ impl Issuers {
                 registered: None,
             },
             name: claims.name,
+            is_used: false,
         }))
     }
 }

@@ -49,6 +49,8 @@ pub struct Verified {
     pub credential: Credential,
     /// The name under which it admits a provider domain.
     pub name: Option<String>,
+    /// Whether it is already known to be used up: all it opens is the answer that it was used for (P-08).
+    pub is_used: bool,
 }
 
 /// Why no credential was accepted.

@@ -4,6 +4,7 @@
 //! the process and of the power; until then nobody sees any of it. Whoever watches learns of a commit before the one
 //! who made it does, so that memory fed by [`Store::watch`] is never behind an answer.
 
+pub(crate) mod chain;
 mod embedded;
 mod fault;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use capif_procedures::changes::{Changes, Key, Kind, Record, Revision, Versioned}
 
 use self::fault::corrupt;
 pub use self::{
+    chain::{Chained, Link, NotALink},
     embedded::EmbeddedStore,
     fault::{Cause, Fault},
 };

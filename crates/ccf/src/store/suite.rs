@@ -1,5 +1,6 @@
 //! What every engine must do. An engine's tests call [`suite`] with a way to make new, empty places for its data.
 
+mod chains;
 mod commits;
 mod concurrency;
 mod histories;
@@ -15,6 +16,8 @@ use std::{
 use capif_procedures::changes::{Change, Changes, Expect, Key, Kind, Revision};
 
 use super::{CommitError, Committed, Fault, Observer, Page, Store, StoreFuture, Stored};
+
+pub(super) use self::chains::trail;
 
 /// Where the data of one store lives.
 pub(super) trait Place {
@@ -32,6 +35,10 @@ pub(super) async fn suite<P: Place>(make: impl Fn() -> P) {
     commits::prefixes(&make()).await;
     concurrency::prefix_and_concurrent_appends(&make()).await;
     commits::refusals(&make()).await;
+    chains::links(&make()).await;
+    chains::one_chain(&make()).await;
+    chains::out_of_reach(&make()).await;
+    chains::pruning(&make()).await;
     reads::pages(&make()).await;
     reads::typed_records(&make()).await;
     concurrency::observers(&make()).await;

@@ -1,17 +1,22 @@
 //! Removal of what time has made needless: marks of use of credentials that are too old to be used anyway, handed-over
-//! credentials that nobody used, old invocation logs, what nobody could be told, what was used of APIs that are withdrawn.
+//! credentials that nobody used, old invocation logs, what nobody could be told, what was used of APIs that are withdrawn, revoked
+//! certificates that would have ended by now, and that somebody was here whose time of remembrance is over.
 
 use std::{sync::Arc, time::Duration};
 
 use capif_procedures::{
     changes::{Change, Changes, Expect, Record},
-    state::{Callback, CredentialUse, InvocationLogEntry, RegisteredCredential, Usage},
+    state::{
+        Callback, CredentialUse, Departure, InvocationLogEntry, RegisteredCredential,
+        RevokedCertificate, Usage,
+    },
 };
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
+    api::problem::ApiError,
     core::Core,
-    store::{self, CommitError, Fault, Page},
+    store::{self, Fault, Page},
     tasks::parcel::CALLBACK_KEPT,
 };
 
@@ -48,6 +53,9 @@ async fn sweep_all(core: &Core) -> Result<(), Fault> {
     sweep::<CredentialUse>(core, |record| record.expires <= now).await?;
     sweep::<RegisteredCredential>(core, |record| record.expires <= now).await?;
     sweep::<Callback>(core, |record| record.raised.0 + CALLBACK_KEPT < now.0).await?;
+    sweep::<RevokedCertificate>(core, |record| record.not_after <= now).await?;
+    let kept = time::Duration::days(i64::from(core.config.retention.offboarded_days));
+    sweep::<Departure>(core, |record| record.offboarded.0 + kept <= now.0).await?;
     sweep_usage(core).await?;
     let kept = time::Duration::hours(i64::from(core.config.limits.log_hours));
     sweep::<InvocationLogEntry>(core, |record| record.received.0 + kept <= now.0).await
@@ -85,9 +93,9 @@ async fn sweep<R: Record>(core: &Core, expired: impl Fn(&R) -> bool) -> Result<(
         if changes.is_empty() {
             continue;
         }
-        match core.store.commit(changes).await {
-            Ok(_) | Err(CommitError::Conflict(_)) => {}
-            Err(CommitError::Fault(fault)) => return Err(fault),
+        // Whatever moved meanwhile is looked at again next time.
+        if let Err(ApiError::Store(fault)) = core.housekeep(changes).await {
+            return Err(fault);
         }
     }
 }

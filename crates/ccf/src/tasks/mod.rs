@@ -1,18 +1,26 @@
 //! Work that nobody asks for in a request. Each task looks at what is there and does what is missing; doing it twice harms
 //! nothing.
 
+mod audit;
+pub(crate) mod authority;
 mod expire;
 pub(crate) mod notify;
 pub(crate) mod parcel;
+mod renew;
+pub(crate) mod staple;
 
 use std::{sync::Arc, time::Duration};
 
 use capif_procedures::{changes::Kind, state::Role};
-use capif_transport::{Anchors, Client, ClientLimits, ClientTls, Expected, Identity};
+use capif_transport::{Anchors, Client, ClientLimits, ClientTls, Expected, Identity, SharedClock};
 use tokio::{sync::watch, task::JoinSet};
 
 use self::notify::Route;
-use crate::{authority::AuthorityError, ccf::StartError, core::Core};
+use crate::{
+    authority::{AuthorityError, presence::Outgoing},
+    ccf::StartError,
+    core::Core,
+};
 
 /// The longest pause between two attempts to tell an invoker.
 const CALLBACK_PAUSE_MAX: Duration = Duration::from_secs(60);
@@ -25,20 +33,19 @@ pub(crate) struct Tasks {
 }
 
 /// Starts all tasks. Messages go out with the CCF's own certificate.
-pub(crate) fn start(
-    core: &Arc<Core>,
-    identity: Identity,
-    anchors: Anchors,
-) -> Result<Tasks, StartError> {
-    let client = Client::expecting(
-        tls(core, identity.clone(), anchors),
-        ClientLimits::default(),
-        // Only the functions of providers are certified to serve, and of these only AEFs.
-        Expected {
-            organizational_unit: Role::Aef.as_str(),
-            common_name: None,
-        },
-    )?;
+pub(crate) fn start(core: &Arc<Core>) -> Result<Tasks, StartError> {
+    let clock = Arc::clone(&core.clock);
+    let client = core.presence.outgoing(move |identity, anchors| {
+        Client::expecting(
+            tls(&clock, identity, anchors),
+            ClientLimits::default(),
+            // Only the functions of providers are certified to serve, and of these only AEFs.
+            Expected {
+                organizational_unit: Role::Aef.as_str(),
+                common_name: None,
+            },
+        )
+    })?;
     let (stop, stopped) = watch::channel(false);
     let mut running = JoinSet::new();
     let messages = Route {
@@ -51,19 +58,22 @@ pub(crate) fn start(
     if !core.config.callbacks.allow.is_empty() {
         let callbacks = Route {
             kinds: &[Kind::Callback],
-            client: callback_client(core, identity)?,
+            client: callback_client(core)?,
             pause_max: CALLBACK_PAUSE_MAX,
             wake: Arc::clone(core.view.callbacks()),
         };
         running.spawn(notify::run(Arc::clone(core), callbacks, stopped.clone()));
     }
+    running.spawn(authority::run(Arc::clone(core), stopped.clone()));
+    running.spawn(audit::run(Arc::clone(core), stopped.clone()));
+    running.spawn(renew::run(Arc::clone(core), stopped.clone()));
     running.spawn(expire::run(Arc::clone(core), stopped));
     Ok(Tasks { stop, running })
 }
 
 /// Invokers have no certificate to serve with: they are believed by the anchors that the operator names, and dialled where the
 /// operator allows it (P-34).
-fn callback_client(core: &Arc<Core>, identity: Identity) -> Result<Client, StartError> {
+fn callback_client(core: &Arc<Core>) -> Result<Arc<Outgoing>, StartError> {
     let file = &core.config.callbacks.ca_file;
     let anchors = if file.as_os_str().is_empty() {
         Anchors::native()?
@@ -74,20 +84,23 @@ fn callback_client(core: &Arc<Core>, identity: Identity) -> Result<Client, Start
         })?;
         Anchors::from_pem(&pem)?
     };
+    let clock = Arc::clone(&core.clock);
     let callbacks = core.config.callbacks.clone();
-    let client = Client::guarded(
-        tls(core, identity, anchors),
-        ClientLimits::default(),
-        Arc::new(move |address| callbacks.dials(address)),
-    )?;
-    Ok(client)
+    core.presence.outgoing(move |identity, _| {
+        let callbacks = callbacks.clone();
+        Client::guarded(
+            tls(&clock, identity, anchors.clone()),
+            ClientLimits::default(),
+            Arc::new(move |address| callbacks.dials(address)),
+        )
+    })
 }
 
-fn tls(core: &Core, identity: Identity, anchors: Anchors) -> ClientTls {
+fn tls(clock: &SharedClock, identity: Identity, anchors: Anchors) -> ClientTls {
     ClientTls {
         anchors: Some(anchors),
         identity: Some(identity),
-        clock: Arc::clone(&core.clock),
+        clock: Arc::clone(clock),
         session: None,
         tls12_only: false,
     }

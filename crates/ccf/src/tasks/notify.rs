@@ -14,7 +14,7 @@ use std::{
 };
 
 use capif_procedures::changes::{Change, Changes, Expect, Key, Kind};
-use capif_transport::{Client, full};
+use capif_transport::full;
 use http::{Request, header};
 use tokio::{
     sync::{Notify, Semaphore, watch},
@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::parcel::{self, Found, Parcel};
-use crate::{core::Core, view::Lane};
+use crate::{authority::presence::Outgoing, core::Core, view::Lane};
 
 /// How many receivers are served at the same time.
 const RECEIVERS_MAX: usize = 1024;
@@ -49,7 +49,7 @@ pub(crate) const ALARM_AGE: time::Duration = time::Duration::seconds(60);
 /// What one delivery takes care of, and by which means.
 pub(super) struct Route {
     pub(super) kinds: &'static [Kind],
-    pub(super) client: Client,
+    pub(super) client: Arc<Outgoing>,
     /// The longest pause between two attempts.
     pub(super) pause_max: Duration,
     pub(super) wake: Arc<Notify>,
@@ -193,10 +193,9 @@ impl Delivery {
             expect: Expect::Any,
         });
         self.core
-            .store
-            .commit(changes)
+            .housekeep(changes)
             .await
-            .map(|_| true)
+            .map(|()| true)
             .map_err(|error| error.to_string())
     }
 
@@ -224,10 +223,11 @@ impl Delivery {
             .acquire()
             .await
             .map_err(|error| error.to_string())?;
-        let response = tokio::time::timeout(ANSWER_TIME, self.route.client.request(request))
-            .await
-            .map_err(|_| "the receiver did not answer in time".to_owned())?
-            .map_err(|error| error.to_string())?;
+        let response =
+            tokio::time::timeout(ANSWER_TIME, self.route.client.client().request(request))
+                .await
+                .map_err(|_| "the receiver did not answer in time".to_owned())?
+                .map_err(|error| error.to_string())?;
         if response.status().is_success() {
             Ok(())
         } else {

@@ -106,7 +106,7 @@ fn callback(core: &Core, held: Callback) -> Option<Parcel> {
         receiver,
         destination: held.destination.to_string(),
         body: json(&held.notification),
-        what: "SecurityNotification".to_owned(),
+        what: held.notification.as_str().to_owned(),
         raised: held.raised,
         kept: CALLBACK_KEPT,
         alarms: false,

@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 
 use super::{
     psk::{AefPsk, Key},
+    security::{Wish, profile},
     state::Onboarded,
 };
 use crate::discovery::Route;
@@ -52,6 +53,8 @@ pub(super) struct Way {
     pub(super) carried: Carried,
     /// The negotiation that it comes from; see [`Held::negotiations`].
     pub(super) negotiation: u64,
+    /// The standing that it was chosen under; see [`super::standing::Standing::revision`].
+    pub(super) revision: u64,
 }
 
 /// A method that this client can carry out.
@@ -81,6 +84,8 @@ pub(super) struct Held {
     keys: Vec<Arc<Key>>,
     /// How often was negotiated in this folder: by it one tells what is newer, and that another process did it.
     pub(super) negotiations: u64,
+    /// The number of renewals before it.
+    under: u64,
 }
 
 impl Held {
@@ -101,6 +106,7 @@ impl Held {
             context: state.security.clone(),
             keys: keys.collect(),
             negotiations: state.negotiations,
+            under: state.keys_under,
         }
     }
 
@@ -111,6 +117,7 @@ impl Held {
             context: state.security.clone(),
             keys: keys.collect(),
             negotiations: state.negotiations,
+            under: state.keys_under,
         }
     }
 
@@ -128,7 +135,7 @@ impl Held {
     }
 
     /// How to call there; `None` if nothing was agreed on that can be carried out now.
-    pub(super) fn way(&self, route: &Route, now: OffsetDateTime) -> Option<Way> {
+    pub(super) fn way(&self, route: &Route, now: OffsetDateTime, revision: u64) -> Option<Way> {
         let entry = self.entry(route)?;
         let selected = entry.sel_security_method.as_ref()?;
         // A method that was not wished for is not obeyed, whoever names it.
@@ -144,6 +151,7 @@ impl Held {
         Some(Way {
             carried,
             negotiation: self.negotiations,
+            revision,
         })
     }
 
@@ -160,6 +168,34 @@ impl Held {
                 && key.psk.interface == *interface
                 && key.psk.is_good(now)
         })
+    }
+
+    /// The wishes to repeat when keys were negotiated under a certificate that has been replaced since: they end with it.
+    pub(super) fn outlived(&self, renewals: u64) -> Vec<Wish> {
+        if self.keys.is_empty() || self.under == renewals {
+            return Vec::new();
+        }
+        let entries = self
+            .context
+            .iter()
+            .flat_map(|context| &context.security_info);
+        let mut wishes: Vec<Wish> = Vec::new();
+        for entry in entries {
+            let by_key = entry.sel_security_method == Some(SecurityMethod::Psk);
+            let Some(aef_id) = entry.aef_id.clone().filter(|_| by_key) else {
+                continue;
+            };
+            let wish = Wish {
+                aef_id,
+                api_id: entry.api_id.clone(),
+                preferred: entry.pref_security_methods.clone(),
+                profile: profile(entry),
+            };
+            if !wishes.contains(&wish) {
+                wishes.push(wish);
+            }
+        }
+        wishes
     }
 
     pub(super) fn agreements(&self) -> Vec<Agreement> {

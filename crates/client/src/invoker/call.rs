@@ -71,6 +71,7 @@ impl Invoker {
                 "give the path alone, `/weather/v1/today` for example: discovery says at which address the API is".to_owned(),
             ));
         }
+        self.tend().await;
         let head = Head::new(head);
         let mut body = Payload::hold(body).await?;
         let mut patience = Patience::default();
@@ -88,11 +89,12 @@ impl Invoker {
                     refusal,
                 } => {
                     // One that a later negotiation ended is no fault of the one that was fetched since.
-                    let again = token_renewed.replace(way.negotiation) == Some(way.negotiation);
+                    let under = (way.negotiation, way.revision);
+                    let again = token_renewed.replace(under) == Some(under);
                     if again || !body.is_kept() || patience.bear(Instant::now()).is_none() {
                         return Ok(refusal);
                     }
-                    self.tokens.refused(&scope, &token).await;
+                    self.standing().tokens.refused(&scope, &token).await;
                     continue;
                 }
                 Attempt::Broken(error) => {
@@ -159,14 +161,19 @@ impl Invoker {
         let scope = Scope {
             grants: vec![(route.aef_id.clone(), vec![api_name.to_owned()])],
         };
+        // A token goes with the certificate that it was fetched under.
+        let mut standing = self.standing();
         let (client, token) = match &way.carried {
             Carried::Psk(key) => {
-                let client = self.aefs.client_by_key(key, route, &self.id).await?;
+                let client = standing
+                    .aefs
+                    .client_by_key(key, route, &self.shared.id)
+                    .await?;
                 (client, None)
             }
-            Carried::Pki => (self.aefs.client(&route.aef_id)?, None),
-            Carried::Oauth => match self.token(&scope).await {
-                Ok(token) => (self.aefs.client(&route.aef_id)?, Some(token)),
+            Carried::Pki => (standing.aefs.client(&route.aef_id)?, None),
+            Carried::Oauth => match self.token_under(&mut standing, &scope).await {
+                Ok(token) => (standing.aefs.client(&route.aef_id)?, Some(token)),
                 Err(error) => {
                     // What is remembered about the API may be out of date.
                     self.forget_api(api_name);

@@ -26,22 +26,28 @@ impl Invoker {
     /// # Errors
     /// As long as the CAPIF core function has not answered, nothing is erased: try again.
     pub async fn offboard(self) -> Result<Departure, Error> {
-        let _one_at_a_time = self.negotiation.lock().await;
-        let keystore = match self.keystore.lock().await {
+        let _one_at_a_time = self.shared.negotiation.lock().await;
+        let _nor_renewed = self.shared.renewing.lock().await;
+        // A certificate that another process has replaced would look like an enrolment that is gone.
+        if let Err(error) = self.follow().await {
+            tracing::debug!(%error, "the offboarding goes on with what is at hand");
+        }
+        let keystore = match self.shared.keystore.lock().await {
             // Erased by another process, which has had the answer.
             Err(KeystoreError::Gone(_)) => return Ok(Departure::KnownNoMore),
             result => result?,
         };
         let path = format!(
             "/api-invoker-management/v1/onboardedInvokers/{}",
-            encoded(&self.onboarding_id)
+            encoded(&self.shared.onboarding_id)
         );
         let call = Call::new("the offboarding", Method::DELETE, path);
-        let departure = departure(self.ccf.send(call).await.map(drop))?;
-        self.tokens.clear();
-        self.keystore.clone().erase()?;
+        let standing = self.standing();
+        let departure = departure(standing.ccf.send(call).await.map(drop))?;
+        standing.tokens.clear();
+        self.shared.keystore.clone().erase()?;
         drop(keystore);
-        tracing::info!(invoker = %self.id, ?departure, "offboarded");
+        tracing::info!(invoker = %self.shared.id, ?departure, "offboarded");
         Ok(departure)
     }
 }

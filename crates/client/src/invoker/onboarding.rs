@@ -6,15 +6,17 @@
 
 use capif_spec::{
     api_invoker_management::{ApiInvokerEnrolmentDetails, ApiList, OnboardingInformation},
-    common::Uri,
+    common::{DateTime, Redacted, SupportedFeatures, Uri},
     publish_service::ServiceApiDescription,
+    vendor::EnrolmentTerms,
 };
 use capif_transport::{Anchors, SharedClock};
 use http::{Method, StatusCode};
 
 use super::{
-    Invoker,
-    state::{NAME, Onboarded, Pending, State},
+    Invoker, renewal,
+    state::{NAME, Onboarded, Pending, Record, State},
+    trust::Trust,
 };
 use crate::{
     address::Address,
@@ -23,10 +25,16 @@ use crate::{
     error::Error,
     key::PrivateKey,
     keystore::{Keystore, Locked},
-    provider,
+    provider, random,
 };
 
 const OPERATION: &str = "the onboarding";
+
+/// Feature bits 3, PatchUpdate, and 4, ExpirationTime, of the API invoker management API (TS 29.222 table 8.4.6-1).
+pub(super) const FEATURES: &str = "C";
+
+/// The number of the feature by which single members change.
+pub(super) const PATCH_UPDATE: u32 = 3;
 
 /// What an invoker asks for when it enrols.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +45,8 @@ pub struct OnboardingRequest {
     pub notification_destination: Uri,
     /// Free text about the invoker, shown to the operator.
     pub information: Option<String>,
+    /// Until when the enrolment is to last; as long as the CAPIF core function likes if absent.
+    pub expires: Option<DateTime>,
 }
 
 /// All APIs that the credential allows, and a destination where nobody listens. The standard demands a destination; an
@@ -48,6 +58,7 @@ impl Default for OnboardingRequest {
             apis: Vec::new(),
             notification_destination: Uri::from("https://api-invoker.invalid/"),
             information: None,
+            expires: None,
         }
     }
 }
@@ -65,7 +76,8 @@ pub(super) async fn onboard(
     let prepared = match State::load(&keystore)? {
         Some(State::Onboarded(held)) if held.address == address.as_str() => {
             tracing::debug!(ccf = %address, "already onboarded: the credential is not used");
-            return Invoker::assemble(keystore.clone(), *held, clock);
+            held.clear_keys(&keystore)?;
+            return Invoker::assemble(keystore.clone(), clock);
         }
         Some(State::Onboarded(held)) => {
             return Err(Error::EnrolledElsewhere {
@@ -74,11 +86,11 @@ pub(super) async fn onboard(
         }
         Some(State::Pending(pending)) if pending.address == address.as_str() => {
             let key = keystore.key(NAME)?;
-            key.map(|key| (key, pending.certificate_request))
+            key.map(|key| (key, pending))
         }
         _ => None,
     };
-    let (key, certificate_request) = match prepared {
+    let (key, pending) = match prepared {
         Some(prepared) => prepared,
         None => prepare(&keystore, &address)?,
     };
@@ -86,7 +98,7 @@ pub(super) async fn onboard(
     // No certificate of our own yet: the credential stands for it, on a connection of its own that both sides give up
     // after the answer (TS 33.122 annex B.1).
     let ccf = Ccf::new(address.clone(), anchors, None, clock.clone())?;
-    let details = details(request, certificate_request);
+    let details = details(request, &pending);
     let call = Call::new(
         OPERATION,
         Method::POST,
@@ -120,41 +132,59 @@ pub(super) async fn onboard(
         })?;
 
     let onboarding_secret = information.onboarding_secret.take();
-    let onboarded = Onboarded {
+    let mut onboarded = Onboarded {
         address: address.to_string(),
         anchors_pem: enrolment.anchors_pem.clone(),
+        distrusted: Vec::new(),
+        key: NAME.to_owned(),
         onboarding_id: answer.created_id().unwrap_or_else(|| id.to_string()),
         onboarding_secret,
         details,
         security: None,
         keys: Vec::new(),
         negotiations: 0,
+        keys_under: 0,
+        revision: 0,
+        renewals: 0,
+        renewal: Record::default(),
     };
-    State::Onboarded(Box::new(onboarded.clone())).store(&keystore)?;
+    // While the authority is being replaced, some who are called are still of the one before.
+    let named = EnrolmentTerms::of(&onboarded.details.extra).unwrap_or_default();
+    if let Some(Ok(named)) = named.trust.as_ref().map(Trust::named) {
+        let begun = Trust::of(&onboarded);
+        named.and_anchors_of(&begun).put(&mut onboarded);
+    }
+    renewal::note(&mut onboarded, &DateTime(clock.now()));
+    // Left over from another enrolment in this folder.
+    onboarded.clear_keys(&keystore)?;
+    State::Onboarded(Box::new(onboarded)).store(&keystore)?;
     tracing::info!(invoker = %id, ccf = %address, "onboarded");
-    Invoker::assemble(keystore.clone(), onboarded, clock)
+    Invoker::assemble(keystore.clone(), clock)
 }
 
 /// Makes the key pair and the request, and puts both on the disk.
-fn prepare(keystore: &Locked, address: &Address) -> Result<(PrivateKey, String), Error> {
+fn prepare(keystore: &Locked, address: &Address) -> Result<(PrivateKey, Pending), Error> {
     let key = keystore.make_key(NAME)?;
     let certificate_request = key
         .request("api-invoker")
         .map_err(crate::keystore::KeystoreError::Key)?;
-    State::Pending(Pending {
+    let pending = Pending {
         address: address.to_string(),
-        certificate_request: certificate_request.clone(),
-    })
-    .store(keystore)?;
-    Ok((key, certificate_request))
+        certificate_request,
+        attempt: Some(Redacted::from(random::id()?)),
+    };
+    State::Pending(pending.clone()).store(keystore)?;
+    Ok((key, pending))
 }
 
-fn details(request: OnboardingRequest, certificate_request: String) -> ApiInvokerEnrolmentDetails {
+fn details(request: OnboardingRequest, pending: &Pending) -> ApiInvokerEnrolmentDetails {
+    let attempt = pending.attempt.as_ref();
+    let attempt = attempt.and_then(|attempt| attempt.expose().parse().ok());
     let wanted: Vec<ServiceApiDescription> = request.apis.into_iter().map(wanted).collect();
     ApiInvokerEnrolmentDetails {
         api_invoker_id: None,
         onboarding_information: OnboardingInformation {
-            api_invoker_public_key: certificate_request,
+            api_invoker_public_key: pending.certificate_request.clone(),
             api_invoker_certificate: None,
             onboarding_secret: None,
             onboarding_criteria: None,
@@ -168,10 +198,10 @@ fn details(request: OnboardingRequest, certificate_request: String) -> ApiInvoke
             ..ApiList::default()
         }),
         api_invoker_information: request.information,
-        exp_time: None,
-        supported_features: None,
+        exp_time: request.expires,
+        supported_features: Some(SupportedFeatures::from(FEATURES)),
         failure_reasons: None,
-        extra: Default::default(),
+        extra: renewal::offer(attempt),
     }
 }
 

@@ -136,11 +136,11 @@ impl Recoveries {
 
 /// When a key was last to be renewed.
 #[derive(Default)]
-pub(super) struct Renewals {
+pub(super) struct KeyRenewals {
     last: Mutex<Option<Instant>>,
 }
 
-impl Renewals {
+impl KeyRenewals {
     pub(super) fn may_try(&self) -> bool {
         let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.is_none_or(|last| last.elapsed() >= RENEWAL_PERIOD)
@@ -188,15 +188,18 @@ impl Invoker {
             return Ok(false);
         };
         let pause = {
-            let _one_at_a_time = self.negotiation.lock().await;
+            let _one_at_a_time = self.shared.negotiation.lock().await;
             // Another call may have asked while this one was under way, or another process.
-            if self.held().negotiations != used.negotiation || self.reread()? {
+            if self.held().negotiations != used.negotiation
+                || self.standing().revision != used.revision
+                || self.reread()?
+            {
                 return Ok(true);
             }
             let now = Instant::now();
-            let opens = self.recoveries.opens(&route.aef_id, now);
+            let opens = self.shared.recoveries.opens(&route.aef_id, now);
             if opens <= now {
-                self.recoveries.spend(&route.aef_id, now);
+                self.shared.recoveries.spend(&route.aef_id, now);
                 self.ask_about(route, api, path, used).await?;
                 return Ok(true);
             }
@@ -222,13 +225,13 @@ impl Invoker {
         self.forget_api(api);
         let now = self.route(api, path).await?;
         if now.aef_id != route.aef_id {
-            self.recoveries.confirm(&route.aef_id);
+            self.shared.recoveries.confirm(&route.aef_id);
             return Ok(());
         }
         self.negotiate_now(&[self.wish(&now)]).await?;
         let way = self.require(&now, api)?;
         if !way.carried.is_like(&used.carried) || now.address != route.address {
-            self.recoveries.confirm(&route.aef_id);
+            self.shared.recoveries.confirm(&route.aef_id);
         }
         Ok(())
     }

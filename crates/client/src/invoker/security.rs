@@ -17,6 +17,7 @@ use super::{
     Invoker,
     agreement::{Agreement, Held, Way},
     settlement::Fault,
+    standing::Standing,
     state::{Onboarded, State},
 };
 use crate::{
@@ -77,7 +78,8 @@ impl Invoker {
     /// why its answer cannot be used. That it found no common method for an AEF is no error here: the entry in the answer then
     /// names none.
     pub async fn negotiate(&self, wishes: &[Wish]) -> Result<ServiceSecurity, Error> {
-        let _one_at_a_time = self.negotiation.lock().await;
+        self.tend().await;
+        let _one_at_a_time = self.shared.negotiation.lock().await;
         let context = self.negotiate_now(wishes).await?.context.clone();
         context.ok_or_else(|| self.unusable("it names nothing that was asked for"))
     }
@@ -97,13 +99,13 @@ impl Invoker {
     pub(super) async fn way(&self, route: &Route, api: &str) -> Result<Way, Error> {
         if let Some(way) = self.known_way(route) {
             if self.is_due(&way)
-                && let Ok(_one_at_a_time) = self.negotiation.try_lock()
+                && let Ok(_one_at_a_time) = self.shared.negotiation.try_lock()
             {
-                return Ok(self.renewed(route).await.unwrap_or(way));
+                return Ok(self.by_fresh_key(route).await.unwrap_or(way));
             }
             return Ok(way);
         }
-        let _one_at_a_time = self.negotiation.lock().await;
+        let _one_at_a_time = self.shared.negotiation.lock().await;
         // Another call may have done it while this one waited, or another process.
         if let Some(way) = self.known_way(route) {
             return Ok(way);
@@ -117,18 +119,18 @@ impl Invoker {
     }
 
     /// How to call at a route whose key is about to end: by a new one, if there can be one.
-    async fn renewed(&self, route: &Route) -> Option<Way> {
-        if let Err(error) = self.renew(route).await {
+    async fn by_fresh_key(&self, route: &Route) -> Option<Way> {
+        if let Err(error) = self.replace_key(route).await {
             tracing::warn!(aef = %route.aef_id, %error, "a key that is about to end was not renewed");
         }
         self.known_way(route)
     }
 
-    async fn renew(&self, route: &Route) -> Result<(), Error> {
+    async fn replace_key(&self, route: &Route) -> Result<(), Error> {
         // Another process may have done it.
         self.reread()?;
         if self.known_way(route).is_some_and(|way| self.is_due(&way)) {
-            self.renewals.note();
+            self.shared.key_renewals.note();
             self.negotiate_now(&[self.wish(route)]).await?;
         }
         Ok(())
@@ -136,33 +138,48 @@ impl Invoker {
 
     /// Agrees anew on a route. The caller sees to it that it is the only one.
     pub(super) async fn negotiate_now(&self, wishes: &[Wish]) -> Result<Arc<Held>, Error> {
+        let mut turn = self.turn();
+        loop {
+            let result = self.negotiate_once(&turn.standing, wishes).await;
+            if !self.helps(&mut turn, result.as_ref().err()).await? {
+                return result;
+            }
+        }
+    }
+
+    async fn negotiate_once(
+        &self,
+        standing: &Standing,
+        wishes: &[Wish],
+    ) -> Result<Arc<Held>, Error> {
         if wishes.is_empty() || wishes.len() > ENTRIES_MAX {
             return Err(Error::Usage(format!(
                 "name 1 to {ENTRIES_MAX} AEFs to negotiate about"
             )));
         }
         let wished = wishes.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
-        let keystore = self.keystore.lock().await?;
+        let keystore = self.shared.keystore.lock().await?;
         let mut state = self.own_state(&keystore)?;
         let before = repeated(&state, &wished);
         let known = state.security.is_some();
         let all: Vec<_> = wished.iter().chain(&before).cloned().collect();
-        let (sent, answer) = match self.ask(known, &all).await {
+        let (sent, answer) = match self.ask(standing, known, &all).await {
             // An AEF of former times that is gone must not stand in the way of the new ones.
             Err(error) if !before.is_empty() && is_about_content(&error) => {
-                let answer = self.ask(known, &wished).await?;
+                let answer = self.ask(standing, known, &wished).await?;
                 (wished.clone(), answer)
             }
             result => (all, result?),
         };
-        let settled = self.settle(&sent, &answer).await?;
+        let settled = self.settle(standing, &sent, &answer).await?;
         state.security = Some(settled.context);
         state.keys = settled.keys;
+        state.keys_under = standing.renewals;
         state.negotiations = state.negotiations.saturating_add(1);
         let held = Arc::new(Held::fresh(&state));
         State::Onboarded(state).store(&keystore)?;
         self.hold(Arc::clone(&held));
-        self.tokens.clear();
+        self.standing().tokens.clear();
         let about_a_wish = |fault: &&Fault| {
             wished
                 .iter()
@@ -180,29 +197,34 @@ impl Invoker {
         }
     }
 
-    fn own_state(&self, keystore: &Locked) -> Result<Box<Onboarded>, Error> {
+    pub(super) fn own_state(&self, keystore: &Locked) -> Result<Box<Onboarded>, Error> {
         match State::load(keystore)? {
             Some(State::Onboarded(state))
-                if state.details.api_invoker_id.as_ref() == Some(&self.id) =>
+                if state.details.api_invoker_id.as_ref() == Some(&self.shared.id) =>
             {
                 Ok(state)
             }
-            _ => Err(Error::Usage(
-                "the enrolment in this folder was replaced by another one meanwhile: open it anew"
-                    .to_owned(),
-            )),
+            _ => Err(self.replaced()),
         }
+    }
+
+    pub(super) fn replaced(&self) -> Error {
+        Error::Usage(
+            "the enrolment in this folder was replaced by another one meanwhile: open it anew"
+                .to_owned(),
+        )
     }
 
     async fn ask(
         &self,
+        standing: &Standing,
         known: bool,
         security_info: &[SecurityInformation],
     ) -> Result<Answer, Error> {
         let per_api = security_info.iter().any(|entry| entry.api_id.is_some());
         let request = ServiceSecurity {
             security_info: security_info.to_vec(),
-            notification_destination: self.details.notification_destination.clone(),
+            notification_destination: standing.details.notification_destination.clone(),
             request_test_notification: None,
             websock_notif_config: None,
             supported_features: per_api.then(|| SupportedFeatures::from(SECURITY_INFO_PER_API)),
@@ -212,13 +234,13 @@ impl Invoker {
             .iter()
             .any(|entry| profile(entry) == Some(PskProfile::A1Tls12))
         {
-            &self.negotiator_tls12
+            &standing.negotiator_tls12
         } else {
-            &self.negotiator
+            &standing.negotiator
         };
         let context = format!(
             "/capif-security/v1/trustedInvokers/{}",
-            encoded(self.id.as_str())
+            encoded(self.shared.id.as_str())
         );
         if known {
             let call =
@@ -236,9 +258,9 @@ impl Invoker {
     /// Takes over what another process agreed on in the same folder; says whether there was anything.
     pub(super) fn reread(&self) -> Result<bool, Error> {
         let before = self.held();
-        let state = match State::load(&self.keystore)? {
+        let state = match State::load(&self.shared.keystore)? {
             Some(State::Onboarded(state))
-                if state.details.api_invoker_id.as_ref() == Some(&self.id) =>
+                if state.details.api_invoker_id.as_ref() == Some(&self.shared.id) =>
             {
                 state
             }
@@ -249,27 +271,36 @@ impl Invoker {
             return Ok(false);
         }
         self.hold(Arc::new(Held::kept(&state, &before)));
-        self.tokens.clear();
+        self.standing().tokens.clear();
         Ok(true)
     }
 
     pub(super) fn held(&self) -> Arc<Held> {
-        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+        let held = self
+            .shared
+            .held
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&held)
     }
 
     fn hold(&self, held: Arc<Held>) {
-        *self.held.write().unwrap_or_else(PoisonError::into_inner) = held;
+        *self
+            .shared
+            .held
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = held;
     }
 
     pub(super) fn known_way(&self, route: &Route) -> Option<Way> {
-        self.held().way(route, self.clock.now())
+        let revision = self.standing().revision;
+        self.held().way(route, self.shared.clock.now(), revision)
     }
 
     fn is_due(&self, way: &Way) -> bool {
         match &way.carried {
             super::agreement::Carried::Psk(key) => {
-                key.psk.is_due(self.clock.now()) && self.renewals.may_try()
+                key.psk.is_due(self.shared.clock.now()) && self.shared.key_renewals.may_try()
             }
             _ => false,
         }
@@ -303,7 +334,7 @@ impl Invoker {
     fn unusable(&self, reason: &str) -> Error {
         Error::BadAnswer {
             operation: OPERATION,
-            address: self.ccf.address().to_string(),
+            address: self.standing().ccf.address().to_string(),
             reason: reason.to_owned(),
         }
     }

@@ -18,6 +18,7 @@ use super::{
     Invoker,
     psk::{AefPsk, Meant},
     security::profile,
+    standing::Standing,
 };
 use crate::{
     ccf::Answer,
@@ -49,11 +50,14 @@ impl Invoker {
     /// Reads an answer to these wishes.
     pub(super) async fn settle(
         &self,
+        standing: &Standing,
         sent: &[SecurityInformation],
         answer: &Answer,
     ) -> Result<Settled, Error> {
         let mut context: ServiceSecurity = answer.json()?;
-        let shown = self.shown(concerned(sent, &context.security_info)).await?;
+        let shown = self
+            .shown(standing, concerned(sent, &context.security_info))
+            .await?;
         let mut keys = Vec::new();
         let mut faults = Vec::new();
         let mut entries = Vec::new();
@@ -72,13 +76,13 @@ impl Invoker {
                 && entry.pref_security_methods.contains(&SecurityMethod::Psk)
             {
                 let meant = Meant {
-                    invoker: &self.id,
+                    invoker: &self.shared.id,
                     aef_id,
                     api_id: entry.api_id.as_ref(),
                     profile: profile(wish),
                     interfaces: &interfaces(&entry, aef_id, &shown),
                     session: answer.session(),
-                    now: self.clock.now(),
+                    now: self.shared.clock.now(),
                 };
                 match AefPsk::take(&entry, &meant) {
                     Ok(key) => keys.push(key),
@@ -113,14 +117,14 @@ impl Invoker {
         })
     }
 
-    async fn shown(&self, aef_ids: Vec<AefId>) -> Result<Shown, Error> {
+    async fn shown(&self, standing: &Standing, aef_ids: Vec<AefId>) -> Result<Shown, Error> {
         let mut shown = Shown::new();
         for aef_id in aef_ids {
             let query = DiscoveryQuery {
                 aef_id: Some(aef_id.clone()),
                 ..DiscoveryQuery::default()
             };
-            let apis = match self.discover(&query).await {
+            let apis = match discovery::discover(&standing.ccf, &self.shared.id, &query).await {
                 Err(error) if error.refused_with() == Some(StatusCode::NOT_FOUND) => Vec::new(),
                 result => result?,
             };

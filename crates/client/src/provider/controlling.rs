@@ -64,7 +64,7 @@ impl Provider {
             encoded(invoker.as_str())
         );
         let call = Call::get("the question about an access control policy", path);
-        let list: AccessControlPolicyList = match self.aef().ccf.send(call).await {
+        let list: AccessControlPolicyList = match self.aef().send(call).await {
             Ok(answer) => answer.json()?,
             Err(error) if error.refused_with() == Some(StatusCode::NOT_FOUND) => return Ok(None),
             Err(error) => return Err(error),
@@ -89,7 +89,7 @@ impl Provider {
                 api_invoker_id: invoker,
                 wanted,
             })?;
-        let answer = self.aef().ccf.send(call).await?;
+        let answer = self.aef().send(call).await?;
         let allowance: Allowance = answer.json()?;
         if allowance.granted > wanted {
             return Err(answer.unusable("it grants more calls than were asked for"));
@@ -121,7 +121,7 @@ impl Provider {
             extra: Default::default(),
         };
         let call = Call::new("the revocation", Method::POST, path).json(&notice)?;
-        match self.aef().ccf.send(call).await {
+        match self.aef().send(call).await {
             Ok(_) => Ok(true),
             Err(error) if error.refused_with() == Some(StatusCode::NOT_FOUND) => Ok(false),
             Err(error) => Err(error),

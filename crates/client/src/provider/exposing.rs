@@ -31,7 +31,7 @@ impl Provider {
     ) -> Result<SubscriptionId, Error> {
         let call = Call::new("the subscription", Method::POST, self.subscriptions())
             .json(&subscription(events, destination))?;
-        let answer = self.aef().ccf.send(call).await?;
+        let answer = self.aef().send(call).await?;
         answer
             .created_id()
             .map(SubscriptionId::from)
@@ -54,7 +54,7 @@ impl Provider {
             self.subscription(id),
         )
         .json(&subscription(events, destination))?;
-        self.aef().ccf.send(call).await.map(drop)
+        self.aef().send(call).await.map(drop)
     }
 
     /// Ends a subscription.
@@ -67,7 +67,7 @@ impl Provider {
             Method::DELETE,
             self.subscription(id),
         );
-        self.aef().ccf.send(call).await.map(drop)
+        self.aef().send(call).await.map(drop)
     }
 
     /// How an invoker authenticates at the first API exposing function, and what it may call there; `None` if the CAPIF core
@@ -84,7 +84,7 @@ impl Provider {
             encoded(invoker.as_str())
         );
         let call = Call::get("the question about an invoker", path);
-        match self.aef().ccf.send(call).await {
+        match self.aef().send(call).await {
             Ok(answer) => answer.json().map(Some),
             Err(error) if error.refused_with() == Some(StatusCode::NOT_FOUND) => Ok(None),
             Err(error) => Err(error),
@@ -100,7 +100,7 @@ impl Provider {
             "the fetch of token keys",
             "/.well-known/jwks.json".to_owned(),
         );
-        self.aef().ccf.send(call).await?.json()
+        self.aef().send(call).await?.json()
     }
 
     /// Reports invocations. They go out as those of the API exposing function that the log names.
@@ -119,7 +119,7 @@ impl Provider {
             })?;
         let path = format!("/api-invocation-logs/v1/{}/logs", encoded(aef.id.as_str()));
         let call = Call::new("the invocation log", Method::POST, path).json(log)?;
-        aef.ccf.send(call).await.map(drop)
+        aef.send(call).await.map(drop)
     }
 
     fn subscriptions(&self) -> String {

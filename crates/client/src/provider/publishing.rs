@@ -30,7 +30,7 @@ impl Provider {
         let mut api = api.clone();
         api.api_id = None;
         let call = Call::new("the publication", Method::POST, self.service_apis()).json(&api)?;
-        described(&self.apf.ccf.send(call).await?)
+        described(&self.apf.send(call).await?)
     }
 
     /// Replaces the description of a published API.
@@ -50,7 +50,7 @@ impl Provider {
             self.service_api(id),
         )
         .json(&api)?;
-        let answer = self.apf.ccf.send(call).await?;
+        let answer = self.apf.send(call).await?;
         if answer.has_body() {
             described(&answer)
         } else {
@@ -65,7 +65,7 @@ impl Provider {
     /// As for every request to the CAPIF core function.
     pub async fn unpublish(&self, id: &ServiceApiId) -> Result<(), Error> {
         let call = Call::new("the withdrawal", Method::DELETE, self.service_api(id));
-        self.apf.ccf.send(call).await.map(drop)
+        self.apf.send(call).await.map(drop)
     }
 
     /// One published API; `None` if it is not there any more.
@@ -74,7 +74,7 @@ impl Provider {
     /// As for every request to the CAPIF core function.
     pub async fn api(&self, id: &ServiceApiId) -> Result<Option<ServiceApiDescription>, Error> {
         let call = Call::get("the question about a published API", self.service_api(id));
-        match self.apf.ccf.send(call).await {
+        match self.apf.send(call).await {
             Ok(answer) => described(&answer).map(Some),
             Err(error) if error.refused_with() == Some(StatusCode::NOT_FOUND) => Ok(None),
             Err(error) => Err(error),
@@ -87,7 +87,7 @@ impl Provider {
     /// As for every request to the CAPIF core function.
     pub async fn apis(&self) -> Result<Vec<ServiceApiDescription>, Error> {
         let call = Call::get("the list of published APIs", self.service_apis());
-        self.apf.ccf.send(call).await?.json()
+        self.apf.send(call).await?.json()
     }
 
     fn service_apis(&self) -> String {

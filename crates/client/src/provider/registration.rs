@@ -17,7 +17,7 @@ use time::OffsetDateTime;
 
 use super::{
     Provider,
-    state::{Certified, Pending, Registered, Requested, State, refuse_folder_of_invoker},
+    state::{Certified, NAME, Pending, Registered, Requested, State, refuse_folder_of_invoker},
 };
 use crate::{
     address::Address,
@@ -35,7 +35,7 @@ const AEFS_MAX: usize = 62;
 
 /// The vendor member of a function's details that lists the hosts where it serves (TS 29.222 clause 7.11). Choice: the
 /// standard has no attribute for the names that a certificate should carry.
-const HOSTS_MEMBER: &str = "vendorSpecific-capif";
+pub(super) const HOSTS_MEMBER: &str = "vendorSpecific-capif";
 
 /// What a provider registers beside its management and its publishing function.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,7 +74,8 @@ pub(super) async fn register(
     let prepared = match State::load(&keystore)? {
         Some(State::Registered(held)) if held.address == address.as_str() => {
             tracing::debug!(ccf = %address, "already registered: the credential is not used");
-            return Provider::assemble(keystore.clone(), *held, &clock);
+            let version = keystore.version(NAME)?;
+            return Provider::assemble(keystore.clone(), *held, version, &clock);
         }
         Some(State::Registered(held)) => {
             return Err(Error::EnrolledElsewhere {
@@ -103,9 +104,10 @@ pub(super) async fn register(
     .advice(advice);
     let answer = ccf.send(call).await?;
     let registered = accept(&keystore, bundle, &address, pending, &answer, clock.now())?;
-    State::Registered(Box::new(registered.clone())).store(&keystore)?;
+    registered.store(&keystore)?;
     tracing::info!(domain = %registered.domain_id, ccf = %address, "registered");
-    Provider::assemble(keystore.clone(), registered, &clock)
+    let version = keystore.version(NAME)?;
+    Provider::assemble(keystore.clone(), registered, version, &clock)
 }
 
 impl Pending {
@@ -154,7 +156,8 @@ fn prepare(
     Ok(pending)
 }
 
-fn role(index: usize) -> ApiProviderFuncRole {
+/// The role of the function at this place.
+pub(super) fn role(index: usize) -> ApiProviderFuncRole {
     match index {
         0 => ApiProviderFuncRole::Amf,
         1 => ApiProviderFuncRole::Apf,
@@ -245,6 +248,10 @@ fn accept(
         amf,
         apf,
         aefs: certified.collect(),
+        distrusted: Vec::new(),
+        renewal: None,
+        renewals: 0,
+        replaced: Vec::new(),
     })
 }
 

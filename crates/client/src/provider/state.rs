@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::Error,
     invoker,
-    keystore::{Keystore, Locked},
+    keystore::{Keystore, Locked, Version},
 };
 
-const NAME: &str = "provider";
+/// The name of the state in the keystore.
+pub(super) const NAME: &str = "provider";
 
 /// How far a registration has come.
 #[derive(Serialize, Deserialize)]
@@ -53,6 +54,48 @@ pub(super) struct Registered {
     pub(super) amf: Certified,
     pub(super) apf: Certified,
     pub(super) aefs: Vec<Certified>,
+    /// Keys of authorities that are not believed: SHA-256, in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) distrusted: Vec<String>,
+    /// A renewal that was asked for; whether an answer came is not known. AMF, APF, then the AEFs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) renewal: Option<Vec<Requested>>,
+    /// How often a renewal was begun, so that every key has a name of its own.
+    #[serde(default)]
+    pub(super) renewals: u64,
+    /// The names of private keys that are of no use once the certificates in their place have been used.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) replaced: Vec<String>,
+}
+
+impl Registered {
+    /// The functions: AMF, APF, then the AEFs.
+    pub(super) fn functions(&self) -> impl Iterator<Item = &Certified> {
+        [&self.amf, &self.apf].into_iter().chain(&self.aefs)
+    }
+
+    pub(super) fn functions_mut(&mut self) -> impl Iterator<Item = &mut Certified> {
+        [&mut self.amf, &mut self.apf]
+            .into_iter()
+            .chain(&mut self.aefs)
+    }
+
+    /// Erases the private keys in the folder that nothing needs: a renewal, or a crash in the middle of one, has left them.
+    pub(super) fn clear_keys(&self, keystore: &Locked) -> Result<(), Error> {
+        let in_use = self.functions().map(|function| &function.key);
+        let asked = self.renewal.iter().flatten().map(|asked| &asked.key);
+        let needed: Vec<&String> = in_use.chain(asked).chain(&self.replaced).collect();
+        for key in keystore.keys()? {
+            if !needed.contains(&&key) {
+                keystore.erase_key(&key)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn store(&self, keystore: &Locked) -> Result<(), Error> {
+        State::Registered(Box::new(self.clone())).store(keystore)
+    }
 }
 
 /// A function with its certificate.
@@ -72,6 +115,23 @@ impl State {
 
     pub(super) fn store(&self, keystore: &Locked) -> Result<(), Error> {
         Ok(keystore.store(NAME, self)?)
+    }
+}
+
+/// The registration in a folder, with its version.
+pub(super) fn registered(keystore: &Keystore) -> Result<(Registered, Option<Version>), Error> {
+    // Of two versions the older one is named: whoever compares again looks once too often, and misses nothing.
+    let version = keystore.version(NAME)?;
+    match State::load(keystore)? {
+        Some(State::Registered(held)) => Ok((*held, version)),
+        Some(State::Pending(_)) => Err(Error::NotEnrolled {
+            who: "API provider",
+            next: "the last attempt got no answer: register again with the same bundle",
+        }),
+        None => Err(Error::NotEnrolled {
+            who: "API provider",
+            next: "register with a bundle, which the operator gives out",
+        }),
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::net::Ipv4Addr;
 
-use capif_transport::{Anchors, Identity};
+use capif_transport::{Anchors, Fingerprint, Identity};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
 };
-use time::macros::datetime;
+use time::{OffsetDateTime, macros::datetime};
 
 /// A certificate authority.
 pub(crate) struct Authority {
@@ -50,6 +50,26 @@ impl Authority {
         let mut request = CertificateSigningRequestParams::from_pem(request).unwrap();
         request.params = leaf(id, unit);
         request.signed_by(&self.issuer).unwrap().pem()
+    }
+
+    /// The same for a life of the test's choice.
+    pub(crate) fn sign_for(
+        &self,
+        request: &str,
+        id: &str,
+        begins: OffsetDateTime,
+        ends: OffsetDateTime,
+    ) -> String {
+        let mut request = CertificateSigningRequestParams::from_pem(request).unwrap();
+        request.params = leaf(id, "API_INVOKER");
+        request.params.not_before = begins;
+        request.params.not_after = ends;
+        request.signed_by(&self.issuer).unwrap().pem()
+    }
+
+    /// The SHA-256 of the authority's own key, as a list of distrusted keys names it.
+    pub(crate) fn key_sha256(&self) -> String {
+        Fingerprint::of(&self.issuer.key().subject_public_key_info()).to_string()
     }
 
     /// A certificate for a key that the peer does not hold.

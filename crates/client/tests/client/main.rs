@@ -17,4 +17,8 @@ mod provider;
 #[cfg(test)]
 mod recovery;
 #[cfg(test)]
+mod renewal;
+#[cfg(test)]
+mod renewing;
+#[cfg(test)]
 mod world;

@@ -75,7 +75,9 @@ async fn a_client_that_cannot_be_called_gives_a_destination_that_never_exists() 
         "https://api-invoker.invalid/"
     );
     assert_eq!(sent.get("apiList"), None);
-    assert_eq!(sent.get("supportedFeatures"), None);
+    // Changes of single members, and an end of the enrolment.
+    assert_eq!(sent["supportedFeatures"], "C");
+    assert_eq!(sent.get("expTime"), None);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The API provider (TS 29.222 clauses 5.3, 5.4, 5.6, 5.8 and 5.11).
 
 mod controlling;
+mod renewal;
 
 use std::sync::{Arc, Mutex};
 

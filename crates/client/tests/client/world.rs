@@ -13,15 +13,17 @@ use capif_client::{Enrolment, EnrolmentCode, Invoker, Keystore, OnboardingReques
 use capif_procedures::aefpsk::{self, Profile};
 use capif_spec::common::{ApiInvokerId, Redacted};
 use capif_transport::{
-    Acceptor, Anchors, Body, ClientCertificates, Clock, Connection, Handler, Identity, Limits,
-    ManualClock, Psk, PskKeys, PskTls, PskVersion, Server, ServerTls, Session, SessionLabels,
-    SharedClock, collect, full,
+    Acceptor, Anchors, Body, ClientCertificates, Clock, Connection, Fingerprint, Handler, Identity,
+    Limits, ManualClock, Psk, PskKeys, PskTls, PskVersion, Server, ServerTls, Session,
+    SessionLabels, SharedClock, collect, full,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use time::macros::datetime;
 
 pub(crate) use crate::authority::Authority;
+pub(crate) use crate::renewing::Renewing;
+use crate::renewing::renewal;
 
 /// The only credential that the scripted CAPIF core function accepts.
 pub(crate) const CREDENTIAL: &str = "credential-canary";
@@ -41,6 +43,10 @@ pub(crate) struct Seen {
     pub(crate) body: Bytes,
     /// The common name of the client certificate.
     pub(crate) peer: Option<String>,
+    /// Its SHA-256.
+    pub(crate) certificate: Option<String>,
+    /// The SHA-256 of that certificate.
+    pub(crate) shown: Option<Fingerprint>,
     /// The identity of the key of Method 1.
     pub(crate) key: Option<String>,
     session: Option<Facts1e>,
@@ -90,6 +96,8 @@ pub(crate) enum Reply {
     Answer(Response<Body>),
     /// Closes the connection instead of answering.
     Hang,
+    /// Says nothing.
+    Silence,
 }
 
 pub(crate) fn answer(status: u16, body: &Value) -> Reply {
@@ -146,6 +154,14 @@ impl Handler for Serving {
                 .peer
                 .certificate()
                 .map(|certificate| certificate.common_name.clone()),
+            certificate: connection
+                .peer
+                .certificate()
+                .map(|certificate| certificate.fingerprint.to_string()),
+            shown: connection
+                .peer
+                .certificate()
+                .map(|certificate| certificate.fingerprint),
             key: connection.peer.psk().map(|psk| psk.identity.clone()),
             session: connection.session().map(Facts1e::of),
         };
@@ -153,6 +169,7 @@ impl Handler for Serving {
         let reply = (self.0.script.lock().unwrap())(&seen);
         match reply {
             Reply::Answer(response) => response,
+            Reply::Silence => std::future::pending().await,
             Reply::Hang => {
                 connection.abort();
                 std::future::pending().await
@@ -291,7 +308,9 @@ pub(crate) struct Facts {
     pub(crate) divided: bool,
     /// What it does to the announcement of a key.
     pub(crate) altered: fn(&mut Value),
-    clock: Arc<ManualClock>,
+    pub(crate) clock: Arc<ManualClock>,
+    /// How it renews, if it does.
+    pub(crate) renewing: Option<Renewing>,
 }
 
 impl Facts {
@@ -334,6 +353,9 @@ pub(crate) type SharedFacts = Arc<Mutex<Facts>>;
 pub(crate) fn usual(facts: &SharedFacts, seen: &Seen) -> Reply {
     let mut facts = facts.lock().unwrap();
     let path = seen.path.split('?').next().unwrap();
+    if let Some(reply) = renewal(&mut facts, seen) {
+        return reply;
+    }
     match (seen.method.as_str(), path) {
         ("POST", "/api-invoker-management/v1/onboardedInvokers") => {
             if seen.header("authorization") != Some(&format!("Bearer {CREDENTIAL}")) {
@@ -460,6 +482,7 @@ impl World {
             divided: false,
             altered: |_| {},
             clock: Arc::clone(&clock),
+            renewing: None,
         }));
         let known = Arc::clone(&facts);
         let ccf = Peer::new(

@@ -1,4 +1,5 @@
 mod keys;
+mod renewal;
 
 use serde_json::{Value, json};
 
@@ -38,6 +39,7 @@ fn told(
             anchors: &anchors,
             unseal: &unsealed,
             policy: &policy,
+            renewal: &rotation_terms(),
             now: &now(),
         },
     )

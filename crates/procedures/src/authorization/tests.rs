@@ -1,4 +1,5 @@
 mod binding;
+mod overlap;
 
 use super::*;
 use crate::fixtures::*;
@@ -11,6 +12,7 @@ fn request() -> TokenRequest<'static> {
         client_id: "INV",
         secret: Some(digest(0x5e)),
         scope: None,
+        certificate: certificate(1).fingerprint,
     }
 }
 
@@ -54,6 +56,7 @@ fn terms(lifetime_seconds: i64) -> TokenTerms {
     TokenTerms {
         jti: "token".to_owned(),
         lifetime_seconds,
+        renewal: rotation_terms(),
     }
 }
 
@@ -91,7 +94,12 @@ fn claims_of_a_token() {
         terms(i64::MAX),
         &now(),
     );
-    assert_eq!(forever.unwrap().exp, i64::MAX, "without overflow");
+    let end = certificate(1).not_after.0.unix_timestamp();
+    assert_eq!(
+        forever.unwrap().exp,
+        end,
+        "without overflow, and not beyond the certificate"
+    );
 }
 
 /// TS 29.222 clause 5.6.2.3: ids of path, form and certificate are one (D-14), and the Onboard_Secret is that invoker's (D-13).

@@ -307,6 +307,13 @@ fn rights_to_events() {
     assert!(!may(Subscriber::Invoker(&invoker), "SOMETHING_ELSE"));
     let aef = function("AEF", Role::Aef, 1);
     assert!(!may(Subscriber::Function(&aef), "SOMETHING_ELSE"));
+    // Who takes the calls alone has to know by whom certificates and tokens are believed.
+    assert!(may(Subscriber::Function(&aef), TRUST_UPDATED));
+    assert!(!may(Subscriber::Invoker(&invoker), TRUST_UPDATED));
+    for role in [Role::Apf, Role::Amf] {
+        let function = function("F", role, 1);
+        assert!(!may(Subscriber::Function(&function), TRUST_UPDATED));
+    }
 }
 
 /// TS 29.222 clause 7.3: notifications go over TLS.

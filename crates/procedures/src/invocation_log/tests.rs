@@ -23,7 +23,8 @@ fn report(aef: &str, logs: &[Value]) -> InvocationLog {
 }
 
 fn recorded(report: &InvocationLog, apis: &[ServiceApi]) -> Result<Changes, Refusal> {
-    record(report, &AefId::from("AEF"), apis.iter(), &now())
+    let by_id = |id: &str| apis.iter().find(|api| api.id.as_str() == id);
+    record(report, &AefId::from("AEF"), by_id, &now())
 }
 
 fn apis() -> Vec<ServiceApi> {

@@ -2,11 +2,11 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    changes::{Key, Kind, Record},
+    changes::{Change, Key, Kind, Record},
     fixtures::*,
     state::{
-        CredentialUse, InvocationLogEntry, Limits, RegisteredCredential, Revocation, Role,
-        ServiceApiName,
+        CredentialUse, Demand, Handover, InvocationLogEntry, Limits, RegisteredCredential,
+        Retiring, Revocation, Role, SealedKey, ServiceApiName, Successor, Tidings,
     },
 };
 
@@ -38,6 +38,9 @@ fn owner(kind: Kind) -> Owner {
         }
         // The provider's record of what was done at its AEFs (TS 23.222 clause 8.19).
         Kind::InvocationLog => Owner::Other,
+        // What counts no more, that somebody was here, and what was done: written then, with nothing secret.
+        Kind::RevokedCertificate | Kind::Departure | Kind::Audit => Owner::Other,
+        Kind::Authority | Kind::TokenKey => Owner::Other,
     }
 }
 
@@ -53,8 +56,17 @@ fn removed(held: &Versioned<Invoker>, subscriptions: &[Subscription]) -> Changes
         apis: [].iter(),
         policies: policies.iter(),
         subscriptions: subscriptions.iter(),
+        calls: Some(7),
     };
-    offboard(held, around, &now())
+    offboard(held, around, leave(DepartureReason::Invoker), &now())
+}
+
+/// Without account of it.
+fn leave(reason: DepartureReason) -> Leave {
+    Leave {
+        reason,
+        is_kept: false,
+    }
 }
 
 fn own_policy(invoker: Option<&str>) -> AccessControlPolicy {
@@ -93,7 +105,13 @@ fn world(ids: &[&str]) -> World {
             api_name: "weather".to_owned(),
             api_id: "API".into(),
         });
-    world = world.with(&own_policy(None));
+    world = world
+        .with(&own_policy(None))
+        .with_named(Kind::RevokedCertificate, "1/ff")
+        .with_named(Kind::Departure, "INV0")
+        .with_named(Kind::Audit, "00000000000000000001")
+        .with_named(Kind::Authority, "1")
+        .with_named(Kind::TokenKey, "key");
     for id in ids {
         let own = subscription(id, Role::ApiInvoker, &["SERVICE_API_AVAILABLE"]);
         world = world
@@ -111,7 +129,7 @@ fn world(ids: &[&str]) -> World {
             .with(&Callback {
                 invoker_id: (*id).into(),
                 destination: DESTINATION.into(),
-                notification: wire(revocation(id)),
+                notification: Tidings::Revocation(wire(revocation(id))),
                 raised: now(),
             })
             .with(&Revocation {
@@ -307,8 +325,10 @@ fn an_aef_that_did_not_subscribe_is_told_in_another_way() {
         apis: apis.iter(),
         policies: [].iter(),
         subscriptions: subscriptions.iter(),
+        calls: None,
     };
-    let changes = offboard(&versioned(invoker("INV1")), around, &now());
+    let left = leave(DepartureReason::Invoker);
+    let changes = offboard(&versioned(invoker("INV1")), around, left, &now());
     let told: Vec<Value> = appended::<Revocation>(&changes)
         .into_iter()
         .map(|held| json!([held.aef_id, held.authority, held.request.revoke_info]))
@@ -351,4 +371,158 @@ fn a_policy_that_arrives_meanwhile_moves_the_profile() {
     let again = world.held::<Invoker>("INV1").unwrap();
     world.commit(removed(&again, &[])).unwrap();
     assert_eq!(world.ids(Kind::AccessControlPolicy), ["API/*"]);
+}
+
+/// An invoker with a certificate in use, one that was handed over, two on their way out of which one has ended, and one of before
+/// serial numbers were kept.
+fn renewing(id: &str) -> Invoker {
+    let numbered = |serial: &str, key| Certificate {
+        serial: serial.to_owned(),
+        ..certificate(key)
+    };
+    let retiring = |certificate| Retiring {
+        certificate,
+        onboard_secret: Some(digest(0x5d)),
+        secret_expires: None,
+        until: "2026-01-31T13:00:00Z".parse().unwrap(),
+    };
+    let mut ended = numbered("04", 4);
+    ended.not_after = now();
+    let mut invoker = invoker(id);
+    invoker.certificate = numbered("01", 1);
+    invoker.renewal = Renewal {
+        agreed: true,
+        successor: Some(Successor {
+            public_key_text: "next".to_owned(),
+            certificate: numbered("02", 2),
+            onboard_secret: Some(digest(0x5f)),
+            secret_expires: None,
+        }),
+        retiring: vec![
+            retiring(numbered("03", 3)),
+            retiring(ended),
+            retiring(certificate(5)),
+        ],
+        handover: Some(Handover {
+            request: "r1".to_owned(),
+            credential: None,
+            public_key_text: digest(9),
+            secret: Some(SealedKey::new("sealed")),
+        }),
+        ..Renewal::default()
+    };
+    invoker
+}
+
+/// Every certificate that ends before its time is written down as revoked: what is in use, what was handed over, what was on its
+/// way out; not what has ended anyway.
+#[test]
+fn every_certificate_is_revoked() {
+    for (demanded, reason) in [
+        (None, RevocationReason::CessationOfOperation),
+        (
+            Some(DemandReason::Operator),
+            RevocationReason::CessationOfOperation,
+        ),
+        (
+            Some(DemandReason::Compromise),
+            RevocationReason::KeyCompromise,
+        ),
+    ] {
+        let mut leaving = renewing("INV1");
+        leaving.renewal.demand = demanded.map(|reason| Demand {
+            reason,
+            since: now(),
+            deadline: now(),
+        });
+        let changes = removed(&versioned(leaving), &[]);
+        let revoked: Vec<_> = written::<RevokedCertificate>(&changes)
+            .into_iter()
+            .map(|(_, held)| (held.record_id(), held.revoked, held.reason, held.not_after))
+            .collect();
+        let expected: Vec<_> = ["1/01", "1/02", "1/03"]
+            .map(|id| (id.to_owned(), now(), reason, certificate(1).not_after))
+            .into();
+        assert_eq!(revoked, expected, "{demanded:?}");
+    }
+}
+
+/// TS 33.122 clause 6.8 step 3: what the operator's policy keeps is that an invoker was here, and nothing secret. Whoever began it,
+/// and whether or not account is kept, the rest of the commit is the same.
+#[test]
+fn account_is_kept_where_the_operator_says_so() {
+    let apis = [
+        api("API1", "weather", &[profile("AEF", &[Oauth])]),
+        api("API2", "sea", &[profile("AEF", &[Oauth])]),
+    ];
+    let mut leaving = renewing("INV1");
+    leaving.reach = names(&["weather"]);
+    leaving.onboarded = "2026-01-01T00:00:00Z".parse().unwrap();
+    let held = versioned(leaving);
+    let agreed = context("INV1", vec![entry_at("AEF", Some(Oauth))]);
+    let gone = |reason, is_kept| {
+        let around = Around {
+            context: Some(&agreed),
+            apis: apis.iter(),
+            policies: [].iter(),
+            subscriptions: [].iter(),
+            calls: Some(7),
+        };
+        offboard(&held, around, Leave { reason, is_kept }, &now())
+    };
+    let without = gone(DepartureReason::Invoker, false);
+    assert_eq!(written::<Departure>(&without), []);
+    for (reason, word) in [
+        (DepartureReason::Invoker, "invoker"),
+        (DepartureReason::Operator, "operator"),
+        (DepartureReason::Expired, "expired"),
+        (DepartureReason::Overdue, "overdue"),
+    ] {
+        assert_eq!(gone(reason, false), without);
+        let mut kept = gone(reason, true);
+        let [(_, departure)] = written::<Departure>(&kept).try_into().unwrap();
+        assert_eq!(
+            serde_json::to_value(&departure).unwrap(),
+            json!({
+                "id": "INV1",
+                "onboarded": "2026-01-01T00:00:00Z",
+                "offboarded": "2026-01-31T12:00:00Z",
+                "reason": word,
+                "contexts": 1,
+                "apis": 1,
+                "invocations": 7,
+            })
+        );
+        assert_eq!(reason.as_str(), word);
+        let is_account =
+            |step: &Change| matches!(step, Change::Put { key, .. } if key.kind == Kind::Departure);
+        kept.steps.retain(|step| !is_account(step));
+        assert_eq!(kept, without);
+    }
+}
+
+/// Of what was secret nothing is in the commit, in whatever form.
+#[test]
+fn nothing_secret_is_written() {
+    let held = versioned(renewing("INV1"));
+    let around = Around {
+        context: None,
+        apis: [].iter(),
+        policies: [].iter(),
+        subscriptions: [].iter(),
+        calls: None,
+    };
+    let leave = Leave {
+        reason: DepartureReason::Operator,
+        is_kept: true,
+    };
+    for step in offboard(&held, around, leave, &now()).steps {
+        if let Change::Put { value, .. } | Change::Append { value, .. } = step {
+            let text = String::from_utf8(value).unwrap();
+            let secrets = [digest(0x5d), digest(0x5e), digest(0x5f)].map(|held| held.to_string());
+            for secret in secrets.iter().map(String::as_str).chain(["sealed"]) {
+                assert!(!text.contains(secret), "{text}");
+            }
+        }
+    }
 }

@@ -1,3 +1,5 @@
+mod agreements;
+
 use capif_spec::common::Redacted;
 use serde_json::{Value, json};
 
@@ -42,11 +44,27 @@ fn admitted(
 ) -> Result<Admission, Refusal> {
     admit(
         request(wanted),
-        credential,
-        key(1),
-        "INV".into(),
+        candidate("INV", credential),
         apis.iter(),
+        &rotation_terms(),
+        &now(),
     )
+}
+
+fn candidate(id: &str, credential: Credential) -> Candidate {
+    Candidate {
+        credential,
+        public_key: key(1),
+        id: id.into(),
+    }
+}
+
+fn new_secret() -> NewSecret {
+    NewSecret {
+        text: Redacted::from("the secret"),
+        digest: digest(0x5e),
+        sealed: SealedKey::new("a sealed secret"),
+    }
 }
 
 fn completed(
@@ -55,9 +73,7 @@ fn completed(
     subscriptions: &[Subscription],
 ) -> (Changes, ApiInvokerEnrolmentDetails) {
     let certificate = certified(admission.order());
-    let secret = admission
-        .needs_secret()
-        .then(|| (Redacted::from("the secret"), digest(0x5e)));
+    let secret = admission.needs_secret().then(new_secret);
     admission.complete(
         certificate,
         secret,
@@ -200,10 +216,10 @@ fn an_id_in_the_request_is_refused() {
     details.api_invoker_id = Some("INV".into());
     let refusal = admit(
         details,
-        credential(ApiReach::default()),
-        key(1),
-        "INV".into(),
+        candidate("INV", credential(ApiReach::default())),
         [].iter(),
+        &rotation_terms(),
+        &now(),
     );
     assert!(matches!(
         refusal.unwrap_err(),
@@ -250,6 +266,7 @@ fn one_commit_makes_profile_use_and_event() {
     let mut profile = invoker_within("INV", names(&["weather"]));
     profile.public_key_text = "the key as it was sent".to_owned();
     profile.information = Some("an invoker".to_owned());
+    profile.allowance = Some(ApiReach::default());
     let used = CredentialUse {
         id: digest(0xc0),
         expires: "2026-02-01T00:00:00Z".parse().unwrap(),
@@ -282,10 +299,10 @@ fn a_credential_makes_one_invoker() {
     let attempt = |id: &str| {
         let admission = admit(
             request(&[]),
-            credential(ApiReach::default()),
-            key(1),
-            id.into(),
+            candidate(id, credential(ApiReach::default())),
             [].iter(),
+            &rotation_terms(),
+            &now(),
         );
         completed(admission.unwrap(), &[], &[]).0
     };
@@ -378,7 +395,7 @@ fn the_answer_is_complete() {
 /// only the CCF says is not taken from the request.
 #[test]
 fn what_was_not_agreed_on_is_not_answered() {
-    for (wanted, agreed) in [(None, None), (Some("0"), Some("0")), (Some("F"), Some("0"))] {
+    for (wanted, agreed) in [(None, None), (Some("0"), Some("0")), (Some("7"), Some("4"))] {
         let mut document = serde_json::to_value(request(&["weather"])).unwrap();
         document["requestTestNotification"] = json!(true);
         document["websockNotifConfig"] = json!({ "requestWebsocketUri": true });
@@ -397,10 +414,10 @@ fn what_was_not_agreed_on_is_not_answered() {
         let pki_only = [api("A2", "weather", &[profile("AEF", &[Pki])])];
         let admission = admit(
             details,
-            credential(ApiReach::default()),
-            key(1),
-            "INV".into(),
+            candidate("INV", credential(ApiReach::default())),
             pki_only.iter(),
+            &rotation_terms(),
+            &now(),
         );
         let (changes, answer) = completed(admission.unwrap(), &pki_only, &[]);
 
@@ -427,7 +444,8 @@ fn what_was_not_agreed_on_is_not_answered() {
         // Vendor members come back as they were (TS 29.222 clause 7.11).
         assert_eq!(answer["vendorSpecific-000001"], json!({ "kept": true }));
         let (_, invoker) = written::<Invoker>(&changes).remove(0);
-        assert_eq!(invoker.features, SupportedFeatures::from("0"));
+        assert_eq!(invoker.features, agreed.unwrap_or("0").into());
+        assert_eq!(invoker.expires, None);
     }
 }
 

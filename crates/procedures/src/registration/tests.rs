@@ -1,5 +1,6 @@
 mod hosts;
 mod removal;
+mod renewal;
 mod update;
 
 use serde_json::{Value, json};
@@ -73,7 +74,15 @@ fn planned(details: ApiProviderEnrolmentDetails, before: Before<'_>) -> Result<P
         given += 1;
         format!("{}-{given}", role.as_str()).into()
     };
-    plan(details, before, "DOM".into(), keys, new_id, &now())
+    plan(
+        details,
+        before,
+        "DOM".into(),
+        keys,
+        new_id,
+        &|_| false,
+        &now(),
+    )
 }
 
 fn registered(details: ApiProviderEnrolmentDetails) -> Result<Plan, Refusal> {
@@ -98,8 +107,37 @@ fn completed(
     subscriptions: &[Subscription],
 ) -> (Changes, ApiProviderEnrolmentDetails) {
     let certificates = plan.orders().map(certified).collect();
-    plan.complete(certificates, apis.iter(), subscriptions.iter(), &now())
-        .unwrap()
+    plan.complete(
+        certificates,
+        around(apis, subscriptions, &[]),
+        OVERLAP,
+        &now(),
+    )
+    .unwrap()
+}
+
+/// How long what was handed over still counts when it is replaced.
+const OVERLAP: Duration = Duration::hours(1);
+
+fn around<'a>(
+    apis: &'a [ServiceApi],
+    subscriptions: &'a [Subscription],
+    contexts: &'a [Versioned<SecurityContext>],
+) -> Around<
+    std::slice::Iter<'a, ServiceApi>,
+    std::slice::Iter<'a, Subscription>,
+    std::slice::Iter<'a, Versioned<SecurityContext>>,
+> {
+    Around {
+        apis: apis.iter(),
+        subscriptions: subscriptions.iter(),
+        contexts: contexts.iter(),
+    }
+}
+
+/// The functions, as the store holds them.
+fn stored(functions: &[ProviderFunction]) -> Vec<Versioned<ProviderFunction>> {
+    functions.iter().cloned().map(versioned).collect()
 }
 
 /// The functions of an answer, each as id, role and certificate.
@@ -339,7 +377,7 @@ fn the_answer_takes_no_verdict_from_the_request() {
 fn each_order_needs_its_certificate() {
     let plan = registered(request(&[wanted("AMF", 1), wanted("AEF", 2)])).unwrap();
     let one = vec![certificate(1)];
-    let refusal = plan.complete(one, [].iter(), [].iter(), &now());
+    let refusal = plan.complete(one, around(&[], &[], &[]), OVERLAP, &now());
     assert_eq!(
         refusal.unwrap_err(),
         Refusal::NotFound {

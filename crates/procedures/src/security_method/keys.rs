@@ -21,13 +21,17 @@ use super::{
 };
 use crate::{
     aefpsk::{self, Profile},
-    state::{AefPsk, AefPsks, Invoker, SealedKey, SecurityContext, ServiceApi},
+    rotation,
+    state::{AefPsk, AefPsks, Digest, Invoker, SealedKey, SecurityContext, ServiceApi},
 };
 
 /// The CAPIF-1e session that carries a negotiation, and what seals the keys that are derived from it.
 pub trait PskSession {
     /// Whether the session has the facts that a profile asks for.
     fn serves(&self, profile: Profile) -> bool;
+
+    /// SHA-256 of the certificate that the invoker showed in the session: the keys go with it (R-U-06).
+    fn certificate(&self) -> Digest;
 
     /// Derives the key for an interface and seals it under its identity; nothing when one of the two fails.
     fn key(&self, profile: Profile, interface: &str, identity: &str) -> Option<SealedKey>;
@@ -171,11 +175,15 @@ impl<'a> Keys<'a> {
     }
 
     fn make(&mut self, profile: Profile, place: &Place) -> Option<AefPsk> {
+        let session = self.session?;
+        let certificate = session.certificate();
+        // Whoever shows a certificate that is none of the invoker's by now has no key made.
+        let until = rotation::until(self.invoker, &certificate)?;
         let number = self.count.checked_add(1)?;
         let identity = aefpsk::identity(&self.invoker.id, number);
-        let sealed = self.session?.key(profile, &place.information, &identity)?;
+        let sealed = session.key(profile, &place.information, &identity)?;
         self.count = number;
-        let ends = (self.now.0 + aefpsk::LIFETIME).min(self.invoker.certificate.not_after.0);
+        let ends = (self.now.0 + aefpsk::LIFETIME).min(until.0);
         let key = AefPsk {
             identity,
             sealed,
@@ -183,6 +191,7 @@ impl<'a> Keys<'a> {
             profile,
             tls: place.tls,
             interface: place.information.clone(),
+            certificate: Some(certificate),
         };
         self.made.push(key.clone());
         Some(key)

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use capif_spec::{
     aef_security::RevokeAuthorizationReq,
+    api_invoker_management::OnboardingNotification,
     common::{AefId, ApiInvokerId, DateTime, ServiceApiId, Uri},
     security::SecurityNotification,
 };
@@ -71,7 +72,8 @@ impl Record for Revocation {
     }
 }
 
-/// What an invoker is still to be told at the destination that it gave with its security method request (R-REV-04).
+/// What an invoker is still to be told: of a revocation at the destination that it gave with its security method request
+/// (R-REV-04), of a demand for renewal at the one that it gave when it was onboarded (R-U-02).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Callback {
     /// The invoker.
@@ -79,9 +81,30 @@ pub struct Callback {
     /// Where it wants to hear of it.
     pub destination: Uri,
     /// What is sent.
-    pub notification: SecurityNotification,
+    pub notification: Tidings,
     /// When it was decided.
     pub raised: DateTime,
+}
+
+/// What an invoker is told. Never a secret.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Tidings {
+    /// Authorization was taken away (TS 29.222 clause 8.5.4.2.5).
+    Revocation(SecurityNotification),
+    /// A renewal is wanted.
+    Renewal(Box<OnboardingNotification>),
+}
+
+impl Tidings {
+    /// What it is, in a word.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Revocation(_) => "SecurityNotification",
+            Self::Renewal(_) => "OnboardingNotification",
+        }
+    }
 }
 
 impl Callback {

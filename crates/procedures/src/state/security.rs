@@ -9,6 +9,7 @@ use capif_spec::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::Digest;
 use crate::changes::{Kind, Record};
 
 /// What an API invoker and the CCF agreed on for CAPIF-2/2e (TS 33.122 clause 6.3).
@@ -28,6 +29,29 @@ pub struct SecurityContext {
     /// are called the same.
     #[serde(default)]
     pub psk_count: u64,
+}
+
+impl SecurityContext {
+    /// Takes out the keys that were negotiated with certificates that count no more (R-U-06); those of earlier versions too, of
+    /// which that is not known. Answers whether there were any.
+    pub(crate) fn forget_keys(&mut self, ended: &[&Digest]) -> bool {
+        let goes = |key: &AefPsk| {
+            let certificate = key.certificate.as_ref();
+            certificate.is_none_or(|certificate| ended.contains(&certificate))
+        };
+        let mut forgot = false;
+        for entry in &mut self.entries {
+            let Some(keys) = &mut entry.psk else { continue };
+            if goes(&keys.current) {
+                entry.psk = None;
+                forgot = true;
+            } else if keys.previous.as_ref().is_some_and(goes) {
+                keys.previous = None;
+                forgot = true;
+            }
+        }
+        forgot
+    }
 }
 
 impl Record for SecurityContext {
@@ -79,6 +103,9 @@ pub struct AefPsk {
     pub tls: PskTls,
     /// The interface that it is for, in the form that it was derived with.
     pub interface: String,
+    /// SHA-256 of the certificate with which it was negotiated, and with which it goes; unknown of keys of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Digest>,
 }
 
 impl AefPsk {

@@ -23,6 +23,8 @@ mod psk_neighbours;
 #[cfg(test)]
 mod psk_wire;
 #[cfg(test)]
+mod rollover;
+#[cfg(test)]
 mod session;
 #[cfg(test)]
 mod unix;

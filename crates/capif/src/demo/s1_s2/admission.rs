@@ -116,7 +116,8 @@ pub(super) fn key_is_kept(folder: &Path, app: &Invoker) -> anyhow::Result<String
         ensure!(mode(&entry?.path())? == 0o600, "others can read the files");
         files += 1;
     }
-    let sent = &app.details().onboarding_information.api_invoker_public_key;
+    let details = app.details();
+    let sent = &details.onboarding_information.api_invoker_public_key;
     ensure!(
         sent.contains("CERTIFICATE REQUEST") && !sent.contains("PRIVATE"),
         "something else than a request was sent"

@@ -14,7 +14,7 @@ use fjall::{
     CompressionType, Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Slice,
 };
 
-use super::super::{Fault, Stored, corrupt};
+use super::super::{Fault, Link, Stored, corrupt};
 
 /// The one table of the engine; kinds are told apart by the first byte of the key.
 const KEYSPACE: &str = "records";
@@ -44,6 +44,8 @@ pub(super) struct Counters {
     pub(super) revision: u64,
     /// The sequence of the last append.
     pub(super) appended: u64,
+    /// The end of the chain.
+    pub(super) chain: Link,
 }
 
 /// Records in the order of their ids.
@@ -222,18 +224,32 @@ fn decode_value(key: &Key, value: Slice) -> Result<Stored, Fault> {
 }
 
 fn encode_counters(counters: Counters) -> Vec<u8> {
-    [
+    let mut value = [
         counters.revision.to_be_bytes(),
         counters.appended.to_be_bytes(),
+        counters.chain.sequence.to_be_bytes(),
     ]
-    .concat()
+    .concat();
+    value.extend_from_slice(&counters.chain.digest);
+    value
 }
 
 fn decode_counters(value: &[u8]) -> Option<Counters> {
-    let (revision, appended) = value.split_first_chunk()?;
+    let (revision, value) = value.split_first_chunk()?;
+    let (appended, value) = value.split_first_chunk()?;
+    // A store without a chain was written before there was one.
+    let chain = match value.split_first_chunk() {
+        None if value.is_empty() => Link::default(),
+        None => return None,
+        Some((sequence, digest)) => Link {
+            sequence: u64::from_be_bytes(*sequence),
+            digest: digest.try_into().ok()?,
+        },
+    };
     Some(Counters {
         revision: u64::from_be_bytes(*revision),
-        appended: u64::from_be_bytes(appended.try_into().ok()?),
+        appended: u64::from_be_bytes(*appended),
+        chain,
     })
 }
 

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use capif_procedures::changes::{Change, Changes, Expect, Key, Kind, Revision};
 
 use super::{
-    super::{CommitError, Committed, Fault, Stored},
+    super::{
+        CommitError, Committed, Fault, Link, Stored,
+        chain::{self, BASE_ID, Chained},
+        corrupt,
+    },
     engine::{Counters, Engine},
 };
 
@@ -47,6 +51,7 @@ impl<'e> Group<'e> {
             group: self,
             revision: Revision(self.counters.revision + 1),
             appended: self.counters.appended,
+            chain: self.counters.chain,
             staged: Overlay::new(),
         };
         for step in changes.steps {
@@ -55,6 +60,7 @@ impl<'e> Group<'e> {
         let Commit {
             revision,
             appended,
+            chain,
             staged,
             ..
         } = commit;
@@ -77,6 +83,7 @@ impl<'e> Group<'e> {
         self.counters = Counters {
             revision: revision.0,
             appended,
+            chain,
         };
         Ok(revision)
     }
@@ -115,6 +122,7 @@ struct Commit<'g, 'e> {
     group: &'g Group<'e>,
     revision: Revision,
     appended: u64,
+    chain: Link,
     /// What its steps change so far. Only what was there before the commit is marked as removed.
     staged: Overlay,
 }
@@ -149,7 +157,46 @@ impl Commit<'_, '_> {
                 self.put(Key { kind, id }, value);
             }
             Change::Require { key, expect } => self.require(&key, expect)?,
+            Change::Chain { kind, value } => {
+                // Also the whole of a commit: a record is a change like any other.
+                self.chain = self.chain.next(&value);
+                let id = self.chain.id();
+                self.put(Key { kind, id }, self.chain.wrap(&value));
+            }
+            Change::Prune { kind, through } => self.prune(kind, through)?,
         }
+        Ok(())
+    }
+
+    /// Removes the records of the chain up to a number, and notes where it begins now.
+    fn prune(&mut self, kind: Kind, through: u64) -> Result<(), CommitError> {
+        let last = Key::new(kind, chain::id(through));
+        let end = self.group.counters.chain.sequence;
+        // The record of a pruning is not to say what did not happen.
+        let stored = self
+            .group
+            .get(&last)?
+            .filter(|_| (1..end).contains(&through))
+            .ok_or_else(|| CommitError::Conflict(last.clone()))?;
+        let chained: Chained = serde_json::from_slice(&stored.value)
+            .map_err(|_| corrupt(&last, &"it is not a chained record"))?;
+        let base = chained
+            .claimed()
+            .map_err(|error| corrupt(&last, &error))?
+            .wrap(b"null");
+        let mut going = Vec::new();
+        for record in self.group.engine.records(kind, "", Some(BASE_ID))? {
+            let (key, _) = record?;
+            if key > last {
+                break;
+            }
+            going.push(key);
+        }
+        going.extend(present(&self.group.overlay, kind, "").take_while(|key| *key <= last));
+        for key in going {
+            self.delete(key)?;
+        }
+        self.put(Key::new(kind, BASE_ID), base);
         Ok(())
     }
 

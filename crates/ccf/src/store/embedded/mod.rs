@@ -22,7 +22,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use capif_procedures::changes::{Change, Changes, Key, Revision};
+use capif_procedures::changes::{Change, Changes, Key, Kind, Revision};
 use tokio::sync::{mpsc, oneshot};
 
 use self::{
@@ -40,6 +40,9 @@ const ID_BYTES_MAX: usize = 4096;
 
 /// The largest record in bytes.
 const VALUE_BYTES_MAX: usize = 16 << 20;
+
+/// The one kind whose records are chained. They are appended, and pruned from the beginning; nothing else reaches them.
+const CHAINED: Kind = Kind::Audit;
 
 /// The digits that an append adds to its prefix.
 const SEQUENCE_DIGITS: usize = 20;
@@ -158,7 +161,7 @@ impl fmt::Debug for EmbeddedStore {
     }
 }
 
-/// Refuses what the engine could not take.
+/// Refuses what the engine could not take, and what would reach into the chain.
 fn check(changes: &Changes) -> Result<(), Fault> {
     let id_fits = |bytes: usize| match bytes {
         0..=ID_BYTES_MAX => Ok(()),
@@ -169,6 +172,17 @@ fn check(changes: &Changes) -> Result<(), Fault> {
         _ => Err(Fault::Invalid("a record is too large")),
     };
     for step in &changes.steps {
+        let (kind, chains) = match step {
+            Change::Put { key, .. } | Change::Delete { key, .. } => (key.kind, false),
+            Change::DeletePrefix { kind, .. } | Change::Append { kind, .. } => (*kind, false),
+            Change::Chain { kind, .. } | Change::Prune { kind, .. } => (*kind, true),
+            Change::Require { key, .. } => (key.kind, key.kind == CHAINED),
+        };
+        if chains != (kind == CHAINED) {
+            return Err(Fault::Invalid(
+                "the audit trail is a chain, and the only one",
+            ));
+        }
         match step {
             Change::Put { key, value, .. } => {
                 id_fits(key.id.len())?;
@@ -183,6 +197,8 @@ fn check(changes: &Changes) -> Result<(), Fault> {
                 id_fits(prefix.len() + SEQUENCE_DIGITS)?;
                 value_fits(value)?;
             }
+            Change::Chain { value, .. } => value_fits(value)?,
+            Change::Prune { .. } => {}
         }
     }
     Ok(())

@@ -202,8 +202,13 @@ impl Writer {
 /// The bytes that a commit brings to its batch.
 fn size(changes: &Changes) -> usize {
     let bytes = |step: &Change| match step {
-        Change::Put { value, .. } | Change::Append { value, .. } => value.len(),
-        Change::Delete { .. } | Change::DeletePrefix { .. } | Change::Require { .. } => 0,
+        Change::Put { value, .. } | Change::Append { value, .. } | Change::Chain { value, .. } => {
+            value.len()
+        }
+        Change::Delete { .. }
+        | Change::DeletePrefix { .. }
+        | Change::Require { .. }
+        | Change::Prune { .. } => 0,
     };
     changes.steps.iter().map(bytes).sum()
 }

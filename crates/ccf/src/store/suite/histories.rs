@@ -131,6 +131,7 @@ impl Model {
                     records.insert(Key { kind: *kind, id }, stored(value));
                 }
                 Change::Require { .. } => {}
+                Change::Chain { .. } | Change::Prune { .. } => panic!("not in these histories"),
             }
         }
         if records != self.records {

@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     aefpsk::Profile,
     security_method::{PskSession, negotiate},
-    state::SecurityEntry,
+    state::{Retiring, SecurityEntry},
 };
 
 fn published(methods: &[SecurityMethod]) -> Vec<ServiceApi> {
@@ -67,6 +67,7 @@ fn told_then(
             anchors: &[],
             unseal,
             policy: &policy(&[Psk, Pki, Oauth]),
+            renewal: &rotation_terms(),
             now,
         },
     );
@@ -198,6 +199,7 @@ fn the_aef_is_told_of_mutual_tls() {
                     certificate_bound_tokens: bound,
                     ..policy(&[Psk, Pki, Oauth])
                 },
+                renewal: &rotation_terms(),
                 now: &now(),
             },
         );
@@ -212,6 +214,51 @@ fn the_aef_is_told_of_mutual_tls() {
     profile.interface_descriptions.as_mut().unwrap()[0].extra =
         vendor(json!({ "oauthMutualTls": true }));
     assert_eq!(told(&apis, false), Some(json!(true)));
+}
+
+/// R-U-06: a key ends with the certificate that it was negotiated with, exactly, whether or not it was taken away by then.
+#[test]
+fn a_key_ends_with_its_certificate() {
+    let context = keyed(3, None, &now());
+    let mut renewed = invoker("INV");
+    renewed.certificate = certificate(2);
+    renewed.renewal.retiring = vec![Retiring {
+        certificate: certificate(1),
+        onboard_secret: None,
+        secret_expires: None,
+        until: later(300),
+    }];
+    let told = |invoker: &Invoker, now: &DateTime| {
+        let answer = security_information(
+            &AefId::from("AEF1"),
+            invoker,
+            &context,
+            published(&[Psk]).iter(),
+            true,
+            false,
+            Material {
+                jwks_uri: "",
+                anchors: &[],
+                unseal: &unsealed,
+                policy: &policy(&[Psk]),
+                renewal: &rotation_terms(),
+                now,
+            },
+        );
+        texts(&answer.unwrap().security_info[0]).0
+    };
+    let exp = |told: Value| told["exp"].as_i64().unwrap();
+    assert_eq!(
+        exp(told(&invoker("INV"), &now())),
+        later(86_400).0.unix_timestamp()
+    );
+    assert_eq!(
+        exp(told(&renewed, &later(299))),
+        later(300).0.unix_timestamp()
+    );
+    assert_eq!(told(&renewed, &later(300)), Value::Null);
+    renewed.renewal.retiring.clear();
+    assert_eq!(told(&renewed, &now()), Value::Null);
 }
 
 /// R-6.5.2.1-06: what is left after everything was revoked holds no key.

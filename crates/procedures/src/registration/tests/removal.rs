@@ -1,6 +1,9 @@
 //! Removal of functions and of whole domains.
 
 use super::*;
+use crate::state::{
+    AccessControlPolicy, RegisteredCredential, Revocation, RevocationReason, ServiceApiName,
+};
 
 /// A world with a domain of two APFs and AEFs, of which some publish and all wait for something, and a second domain.
 fn world(functions: &[ProviderFunction], apis: &[ServiceApi]) -> (World, Vec<Subscription>) {
@@ -80,7 +83,7 @@ fn a_function_that_is_left_out_takes_its_own_along() {
         known(wanted("AEF", 3), "AEF"),
         known(wanted("APF", 4), "APF2"),
     ];
-    let plan = planned(request(&wanted), Before::Domain(&held, &before)).unwrap();
+    let plan = planned(request(&wanted), Before::Domain(&held, &stored(&before))).unwrap();
     let (changes, _) = completed(plan, &apis, &subscriptions);
     world.commit(changes).unwrap();
 
@@ -112,7 +115,8 @@ fn a_domain_goes_whole() {
         let apis = apis();
         let (mut world, subscriptions) = world(&order, &apis);
         let held = world.held::<ProviderDomain>("DOM").unwrap();
-        let changes = deregister(&held, &order, apis.iter(), subscriptions.iter(), &now());
+        let around = around(&apis, &subscriptions, &[]);
+        let changes = deregister(&held, &stored(&order), [].iter(), around, &now());
         world.commit(changes.clone()).unwrap();
 
         assert_eq!(world.ids(Kind::ProviderDomain), [] as [&str; 0]);
@@ -136,4 +140,137 @@ fn a_domain_goes_whole() {
         let moved = Key::new(Kind::ProviderDomain, "DOM");
         assert_eq!(world.commit(changes), Err(moved));
     }
+}
+
+/// To whom records of a kind belong when a domain goes.
+#[derive(Debug, PartialEq)]
+enum Owner {
+    /// They are the domain's or its functions', and go with them.
+    Domain,
+    /// They are others', and stay. What they say of the domain goes.
+    Other,
+    /// They are kept on purpose: what was done, and what counts no more.
+    Kept,
+}
+
+/// One decision for each kind. A new kind does not compile until it is made here.
+fn owner(kind: Kind) -> Owner {
+    match kind {
+        Kind::ProviderDomain | Kind::ProviderFunction => Owner::Domain,
+        Kind::ServiceApi | Kind::ServiceApiName | Kind::AccessControlPolicy => Owner::Domain,
+        Kind::Subscription | Kind::Notification | Kind::Revocation => Owner::Domain,
+        // What it handed over and nobody used would open APIs that are not there.
+        Kind::RegisteredCredential => Owner::Domain,
+        // Invokers, and what they agreed on: entries about AEFs that go are taken out, keys included.
+        Kind::Invoker | Kind::SecurityContext | Kind::Callback => Owner::Other,
+        // Swept once their API is gone.
+        Kind::Usage => Owner::Other,
+        // So that a credential does not register a second time (D-26).
+        Kind::CredentialUse => Owner::Kept,
+        Kind::InvocationLog | Kind::RevokedCertificate | Kind::Departure | Kind::Audit => {
+            Owner::Kept
+        }
+        Kind::Authority | Kind::TokenKey => Owner::Kept,
+    }
+}
+
+/// Deregistration has one list of what goes: nothing under an id of the domain is left in any kind that is its own, and no other
+/// record names it that could still have an effect.
+#[test]
+fn nothing_of_a_domain_is_left() {
+    let own = |id: &str, role, number: u8| {
+        let mut own = function(id, role, number);
+        own.certificate.serial = format!("{number:02x}");
+        own.renewal.successor = Some(crate::state::Successor {
+            public_key_text: "next".to_owned(),
+            certificate: Certificate {
+                serial: format!("{number:02x}a"),
+                ..certificate(number + 10)
+            },
+            onboard_secret: None,
+            secret_expires: None,
+        });
+        own.renewal.retiring = vec![crate::state::Retiring {
+            certificate: Certificate {
+                serial: format!("{number:02x}b"),
+                ..certificate(number + 20)
+            },
+            onboard_secret: None,
+            secret_expires: None,
+            until: "2026-01-31T13:00:00Z".parse().unwrap(),
+        }];
+        own
+    };
+    let functions = [
+        own("AMF", Role::Amf, 1),
+        own("APF", Role::Apf, 2),
+        own("AEF", Role::Aef, 3),
+    ];
+    let apis = apis();
+    let (mut world, subscriptions) = world(&functions, &apis);
+    let credential = |octet, reach| RegisteredCredential {
+        token: digest(octet),
+        expires: "2026-02-01T00:00:00Z".parse().unwrap(),
+        reach,
+    };
+    let credentials = [
+        credential(1, domain_only("DOM")),
+        credential(2, domain_only("DOM9")),
+        credential(3, names(&["weather"])),
+    ];
+    for credential in &credentials {
+        world = world.with(credential);
+    }
+    let entries = vec![entry_at("AEF", Some(Psk)), entry_at("AEF9", Some(Psk))];
+    let agreed = context("INV", entries);
+    let elsewhere = context("INV2", vec![entry_at("AEF9", Some(Oauth))]);
+    world = world.with(&agreed).with(&elsewhere);
+    let contexts = ["INV", "INV2"].map(|id| world.held::<SecurityContext>(id).unwrap());
+
+    let held = world.held::<ProviderDomain>("DOM").unwrap();
+    let around = around(&apis, &subscriptions, &contexts);
+    let changes = deregister(
+        &held,
+        &stored(&functions),
+        credentials.iter(),
+        around,
+        &now(),
+    );
+    world.commit(changes).unwrap();
+
+    // API2 is of another APF of the same domain, which is not among those that go here.
+    let ids = ["DOM", "AMF", "APF", "AEF", "API1"];
+    for key in world.keys() {
+        let names_it = ids
+            .iter()
+            .any(|id| key.id.split('/').any(|part| part == *id));
+        assert!(
+            !names_it || owner(key.kind) == Owner::Kept,
+            "{key:?} is left"
+        );
+    }
+    assert_eq!(
+        world.ids(Kind::RegisteredCredential),
+        [digest(2).to_string(), digest(3).to_string()]
+    );
+    let left = world.held::<SecurityContext>("INV").unwrap().record;
+    let at: Vec<&str> = left
+        .entries
+        .iter()
+        .map(|entry| entry.aef_id.as_str())
+        .collect();
+    assert_eq!((at, left.generation), (vec!["AEF9"], 1));
+    assert_eq!(world.held("INV2"), Some(contexts[1].clone()), "untouched");
+    assert_eq!(
+        world.ids(Kind::RevokedCertificate),
+        [
+            "1/01", "1/01a", "1/01b", "1/02", "1/02a", "1/02b", "1/03", "1/03a", "1/03b"
+        ]
+    );
+    let revoked = world.held::<RevokedCertificate>("1/03").unwrap().record;
+    assert_eq!(revoked.reason, RevocationReason::CessationOfOperation);
+    assert_eq!(
+        (revoked.revoked, revoked.not_after),
+        (now(), certificate(3).not_after)
+    );
 }

@@ -102,7 +102,7 @@ fn an_update_keeps_renews_and_adds() {
         ),
     ];
     for (case, before, wanted, certified, rows) in cases {
-        let plan = planned(request(&wanted), Before::Domain(&held, &before)).unwrap();
+        let plan = planned(request(&wanted), Before::Domain(&held, &stored(&before))).unwrap();
         let certified: Vec<_> = certified
             .iter()
             .map(|(id, key)| (*id, digest(*key)))
@@ -140,7 +140,7 @@ fn an_update_takes_order_and_information() {
     for (wanted, agreed) in [(None, "1"), (Some("0"), "0"), (Some("3"), "1")] {
         details.supp_feat = wanted.map(SupportedFeatures::from);
         details.api_prov_dom_id = wanted.map(|_| "DOM".into());
-        let plan = planned(details.clone(), Before::Domain(&held, &before)).unwrap();
+        let plan = planned(details.clone(), Before::Domain(&held, &stored(&before))).unwrap();
         let (changes, answer) = completed(plan, &[], &[]);
         assert_eq!(answer.supp_feat, wanted.map(|_| agreed.into()));
         assert_eq!(answer.api_prov_dom_id, Some("DOM".into()));
@@ -200,13 +200,13 @@ fn updates_that_are_refused() {
         ),
     ];
     for (case, wanted, refusal) in cases {
-        let plan = planned(request(&wanted), Before::Domain(&held, &before));
+        let plan = planned(request(&wanted), Before::Domain(&held, &stored(&before)));
         assert_eq!(plan.unwrap_err(), refusal, "{case}");
     }
     let mut moved = request(&[amf()]);
     moved.api_prov_dom_id = Some("DOM9".into());
     assert_eq!(
-        planned(moved, Before::Domain(&held, &before)).unwrap_err(),
+        planned(moved, Before::Domain(&held, &stored(&before))).unwrap_err(),
         Refusal::ModificationNotAllowed {
             member: "apiProvDomId".to_owned()
         }
@@ -223,7 +223,7 @@ fn an_update_of_a_domain_that_moved_conflicts() {
     };
     let plan = planned(
         request(&[known(wanted("AMF", 1), "AMF")]),
-        Before::Domain(&held, &before),
+        Before::Domain(&held, &stored(&before)),
     );
     let (changes, _) = completed(plan.unwrap(), &[], &[]);
     let mut world = World::default().with(&held.record);

@@ -217,6 +217,9 @@ fn a_key_that_is_not_made_leaves_the_method_out() {
         fn serves(&self, _: Profile) -> bool {
             true
         }
+        fn certificate(&self) -> Digest {
+            session(1).certificate()
+        }
         fn key(&self, _: Profile, _: &str, _: &str) -> Option<crate::state::SealedKey> {
             None
         }

@@ -7,9 +7,12 @@ use std::{
     process::{Command, Stdio},
 };
 
-use capif_procedures::changes::{Expect, Revision};
+use capif_procedures::changes::{Expect, Kind, Revision};
 
-use super::{super::*, TempDir, ids, key, put, put_bytes};
+use super::{
+    super::{super::suite, *},
+    TempDir, ids, key, put, put_bytes,
+};
 
 /// A power cut may lose any sectors of the batch that was being written. The store opens then, with everything that was
 /// acknowledged.
@@ -92,7 +95,8 @@ async fn three_batches(dir: &TempDir) -> (Vec<String>, usize, usize) {
 /// Set in the process that is to be killed: where its store is.
 const CRASHING: &str = "CAPIF_TEST_CRASHING_STORE";
 
-/// Whatever was acknowledged before the process was killed is there afterwards, and every commit is whole.
+/// Whatever was acknowledged before the process was killed is there afterwards, every commit is whole, and each has its record
+/// in one chain.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_process_loses_nothing() {
     if let Some(dir) = env::var_os(CRASHING) {
@@ -135,6 +139,8 @@ async fn a_killed_process_loses_nothing() {
         assert_eq!(ones.len(), twos.len());
         let counters = store.shared.read(|engine| engine.counters()).unwrap();
         assert_eq!(counters.revision as usize, ones.len());
+        let (records, end) = suite::trail(&store).await;
+        assert_eq!((records.len(), end), (ones.len(), counters.chain));
     }
 }
 
@@ -155,6 +161,10 @@ async fn load_until_killed(dir: &Path) {
                 changes
                     .steps
                     .extend(put(format!("{id}/2"), Expect::Absent).steps);
+                changes.steps.push(Change::Chain {
+                    kind: Kind::Audit,
+                    value: format!("\"{id}\"").into_bytes(),
+                });
                 store.commit(changes).await.unwrap();
                 println!("acknowledged {id}/1 .");
             }

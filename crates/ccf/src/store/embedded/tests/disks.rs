@@ -238,3 +238,39 @@ async fn a_reopening_that_fails_is_tried_again() {
     store.commit(put("b", Expect::Absent)).await.unwrap();
     assert_eq!(ids(&store).await, ["a", "b"]);
 }
+
+/// An act and its record are one commit: on a disk that fails there is neither, or, where the disk only claimed to fail, both;
+/// never one without the other. What is told is a failure in any case.
+#[tokio::test]
+async fn an_act_whose_record_cannot_be_written_does_not_happen() {
+    for (failure, there) in [
+        (Failure::Lost, false),
+        (Failure::Hidden, true),
+        (Failure::GivenUp, false),
+    ] {
+        let dir = TempDir::new();
+        let disk = Disk::new(&dir);
+        let store = disk.store();
+        let act = |id: &str| {
+            let mut changes = put(id, Expect::Absent);
+            changes.steps.push(Change::Chain {
+                kind: Kind::Audit,
+                value: format!("\"{id}\"").into_bytes(),
+            });
+            changes
+        };
+        store.commit(act("a")).await.unwrap();
+        disk.fail(failure, io::ErrorKind::Other);
+        fault(store.commit(act("b")).await);
+        fault(store.commit(act("c")).await);
+        drop(store);
+        let store = disk.store();
+        let expected = if there { ["a", "b"].as_slice() } else { &["a"] };
+        assert_eq!(ids(&store).await, expected);
+        let quoted = |id: &&str| format!("\"{id}\"");
+        let expected: Vec<_> = expected.iter().map(quoted).collect();
+        assert_eq!(suite::trail(&store).await.0, expected);
+        store.commit(act("d")).await.unwrap();
+        assert_eq!(suite::trail(&store).await.0.len(), expected.len() + 1);
+    }
+}

@@ -57,6 +57,9 @@ fn no_more_keys_are_made_than_a_context_holds() {
         fn serves(&self, _: Profile) -> bool {
             true
         }
+        fn certificate(&self) -> Digest {
+            session(1).certificate()
+        }
         fn key(&self, profile: Profile, interface: &str, identity: &str) -> Option<SealedKey> {
             self.0.set(self.0.get() + 1);
             session(1).key(profile, interface, identity)

@@ -1,0 +1,201 @@
+//! The profile of an API invoker as it is answered (TS 29.222 clause 8.4.4.2.2).
+
+use std::collections::BTreeSet;
+
+use capif_spec::{
+    api_invoker_management::{ApiInvokerEnrolmentDetails, ApiList, OnboardingInformation},
+    common::{DateTime, Extra, Redacted, SupportedFeatures},
+    publish_service::{SecurityMethod, ServiceApiDescription},
+    vendor::{EnrolmentTerms, RENEWAL, RenewalTerms, RequestName},
+};
+use time::Duration;
+
+use super::{APIS_MAX, EXPIRATION_TIME};
+use crate::{
+    discovery,
+    refusal::Refusal,
+    security_method::methods_of,
+    state::{ApiReach, Certificate, Invoker, ServiceApi},
+};
+
+/// The largest list of APIs that an answer holds in full, in bytes of JSON.
+const LIST_BYTES_MAX: usize = 256 * 1024;
+
+/// The part of an answer that certificate and secret are in.
+pub(super) struct Handed<'a> {
+    pub(super) public_key_text: &'a str,
+    pub(super) certificate: &'a Certificate,
+    /// The Onboard_Secret, in the one answer that hands it over.
+    pub(super) secret: Option<Redacted>,
+    pub(super) secret_expires: Option<&'a DateTime>,
+    /// The name of the renewal that is answered, and its overlap.
+    pub(super) renewal: Option<(&'a RequestName, Duration)>,
+}
+
+/// What a request said beyond the schema: it comes back as it was (TS 29.222 clause 7.11), but for what is said here.
+#[derive(Debug, Default)]
+pub(super) struct Echo {
+    pub(super) of_details: Extra,
+    pub(super) of_information: Extra,
+    /// What of the features of this product's own is answered, if they were asked for.
+    pub(super) asked_features: bool,
+    /// The features of the standard, if they are answered.
+    pub(super) features: Option<SupportedFeatures>,
+}
+
+/// The profile of an invoker. Of features that are not agreed on nothing is said (TS 29.222 clause 7.8).
+pub(super) fn represent<'a>(
+    invoker: &Invoker,
+    handed: Handed<'_>,
+    echo: Echo,
+    apis: impl Iterator<Item = &'a ServiceApi>,
+) -> ApiInvokerEnrolmentDetails {
+    let Echo {
+        of_details: mut extra,
+        of_information: mut information_extra,
+        asked_features,
+        features,
+    } = echo;
+    let agreed = invoker.renewal.agreed;
+    let terms = EnrolmentTerms {
+        features: (agreed || asked_features)
+            .then(|| agreed.then(|| RENEWAL.to_owned()).into_iter().collect()),
+        attempt: None,
+        trust: None,
+    };
+    terms.write(&mut extra);
+    let renewal = handed.renewal;
+    let terms = if agreed {
+        RenewalTerms {
+            renewal: renewal.map(|(name, _)| name.clone()),
+            certificate_expires: Some(handed.certificate.not_after.clone()),
+            secret_expires: handed.secret_expires.cloned(),
+            overlap_seconds: renewal
+                .map(|(_, overlap)| u64::try_from(overlap.whole_seconds()).unwrap_or_default()),
+        }
+    } else {
+        RenewalTerms::default()
+    };
+    terms.write(&mut information_extra);
+    let allowed = allowed(apis.filter(|api| invoker.reach.includes(api)));
+    ApiInvokerEnrolmentDetails {
+        api_invoker_id: Some(invoker.id.clone()),
+        onboarding_information: OnboardingInformation {
+            api_invoker_public_key: handed.public_key_text.to_owned(),
+            api_invoker_certificate: Some(handed.certificate.pem.clone()),
+            onboarding_secret: handed.secret,
+            onboarding_criteria: None,
+            extra: information_extra,
+        },
+        notification_destination: invoker.notification_destination.clone(),
+        request_test_notification: None,
+        websock_notif_config: None,
+        api_list: (!allowed.is_empty()).then(|| ApiList {
+            service_api_descriptions: Some(allowed),
+            ..ApiList::default()
+        }),
+        api_invoker_information: invoker.information.clone(),
+        exp_time: invoker
+            .expires
+            .clone()
+            .filter(|_| invoker.features.has(EXPIRATION_TIME)),
+        supported_features: features,
+        failure_reasons: None,
+        extra,
+    }
+}
+
+/// The allowed APIs for the answer: in full, or by name and id alone when that would be too much; discovery tells the rest.
+fn allowed<'a>(apis: impl Iterator<Item = &'a ServiceApi>) -> Vec<ServiceApiDescription> {
+    let mut allowed: Vec<ServiceApiDescription> = apis.map(discovery::view).collect();
+    let size = serde_json::to_vec(&allowed).map_or(usize::MAX, |text| text.len());
+    if size > LIST_BYTES_MAX {
+        for api in &mut allowed {
+            api.aef_profiles = None;
+            api.description = None;
+            api.net_slice_info = None;
+            api.extra = Default::default();
+        }
+    }
+    allowed
+}
+
+/// The names of the APIs that are wanted, each once; none stands for all that may be.
+pub(super) fn wanted(list: Option<&ApiList>) -> Result<BTreeSet<String>, Refusal> {
+    let wanted: BTreeSet<String> = list
+        .and_then(|list| list.service_api_descriptions.as_ref())
+        .into_iter()
+        .flatten()
+        .map(|api| api.api_name.clone())
+        .collect();
+    if wanted.len() > APIS_MAX {
+        return Err(Refusal::incorrect(
+            "/apiList/serviceAPIDescriptions",
+            format!("at most {APIS_MAX} APIs can be asked for"),
+        ));
+    }
+    Ok(wanted)
+}
+
+/// What the invoker reaches: what the credential allows, narrowed to what was asked for.
+pub(super) fn reach(allowance: &ApiReach, wanted: BTreeSet<String>) -> Result<ApiReach, Refusal> {
+    let mut reach = allowance.clone();
+    if !wanted.is_empty() {
+        let names: BTreeSet<String> = match &reach.api_names {
+            Some(allowed) => wanted.intersection(allowed).cloned().collect(),
+            None => wanted,
+        };
+        if names.is_empty() {
+            return Err(Refusal::incorrect(
+                "/apiList/serviceAPIDescriptions",
+                "the credential allows none of the APIs asked for: ask the provider for one that does",
+            ));
+        }
+        reach.api_names = Some(names);
+    }
+    Ok(reach)
+}
+
+/// Whether an Onboard_Secret is due. An API that is wanted but not yet published may turn out to use Method 3, so only an
+/// enrolment whose every API is known not to needs no secret (TS 33.122 clause 6.1 step 6).
+pub(super) fn needs_secret<'a>(
+    reach: &ApiReach,
+    apis: impl Iterator<Item = &'a ServiceApi>,
+) -> bool {
+    let mut unpublished = reach.api_names.clone();
+    let mut oauth = reach.api_names.is_none();
+    for api in apis.filter(|api| reach.includes(api)) {
+        oauth |= offers(api, &SecurityMethod::Oauth);
+        if let Some(names) = &mut unpublished {
+            names.remove(&api.description.api_name);
+        }
+    }
+    oauth || unpublished.is_some_and(|names| !names.is_empty())
+}
+
+fn offers(api: &ServiceApi, method: &SecurityMethod) -> bool {
+    api.description
+        .aef_profiles
+        .iter()
+        .flatten()
+        .any(|profile| methods_of(profile).contains(method))
+}
+
+/// When an enrolment ends: as was asked, within what the operator allows. As long as one likes ends never.
+pub(super) fn granted_end(
+    asked: Option<&DateTime>,
+    life: Option<Duration>,
+    now: &DateTime,
+) -> Result<Option<DateTime>, Refusal> {
+    if asked.is_some_and(|asked| asked <= now) {
+        return Err(Refusal::incorrect(
+            "/expTime",
+            "`expTime` has passed: give a time to come, or leave it out; DELETE ends the enrolment now",
+        ));
+    }
+    let latest = life.map(|life| DateTime(now.0.saturating_add(life)));
+    Ok(match (asked.cloned(), latest) {
+        (Some(asked), Some(latest)) => Some(asked.min(latest)),
+        (asked, latest) => asked.or(latest),
+    })
+}
