@@ -6,7 +6,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use capif_client::{ErrorKind, Invoker, OnboardingRequest, RenewalOptions, Wish};
+use capif_client::{Departure, ErrorKind, Invoker, OnboardingRequest, RenewalOptions, Wish};
 use capif_spec::{common::DateTime, publish_service::SecurityMethod};
 use capif_transport::{Clock, empty};
 use http::{Method, Request, StatusCode};
@@ -308,6 +308,18 @@ async fn an_end_of_the_enrolment_can_be_asked_for() {
     assert!(renewed.confirmed);
     assert_eq!(renewed.enrolment_expires, Some(whole(until(60))));
     assert!(renewed.certificate_expires <= whole(until(60)));
+}
+
+/// Who was away until its certificate had ended can clear up all the same, and only then without an answer.
+#[tokio::test]
+async fn an_enrolment_whose_certificate_ended_can_be_cleared_up() {
+    let world = World::with(|config| config.certificates.invoker_days = 30).await;
+    let invoker = world.invoker("amy", &[]).await.without_upkeep();
+    world.clock.advance(Duration::days(31));
+    let folder = world.keystore("amy").folder().to_owned();
+    assert_eq!(invoker.offboard().await.unwrap(), Departure::Unheard);
+    assert!(!folder.exists());
+    world.invoker("amy", &[]).await;
 }
 
 /// R-U-06: the wishes of before hold after a renewal, and so does the security context.

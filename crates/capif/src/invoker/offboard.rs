@@ -20,6 +20,9 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     let how = match invoker.offboard().await? {
         Departure::Confirmed => "is offboarded",
         Departure::KnownNoMore => "was offboarded before, as the core function says",
+        Departure::Unheard => {
+            "has a certificate that ended, so the core function was not told (its operator can: capif offboard ID)"
+        }
     };
     output::note(&format!(
         "{id} {how}; key, certificate, secret and tokens are erased from {}",

@@ -17,6 +17,9 @@ pub enum Departure {
     /// The CAPIF core function no longer knew about it: it was cancelled before, by the operator or by an attempt whose answer
     /// was lost.
     KnownNoMore,
+    /// The certificate has ended, or the authority that signed it, so that the CAPIF core function would not hear of it. What is left
+    /// of the enrolment there is for its operator to remove, or ends with time.
+    Unheard,
 }
 
 impl Invoker {
@@ -24,7 +27,8 @@ impl Invoker {
     /// (TS 33.122 clause 6.8 step 5).
     ///
     /// # Errors
-    /// As long as the CAPIF core function has not answered, nothing is erased: try again.
+    /// As long as the CAPIF core function has not answered, nothing is erased: try again. Unless the certificate has ended: then it
+    /// never will.
     pub async fn offboard(self) -> Result<Departure, Error> {
         let _one_at_a_time = self.shared.negotiation.lock().await;
         let _nor_renewed = self.shared.renewing.lock().await;
@@ -43,7 +47,14 @@ impl Invoker {
         );
         let call = Call::new("the offboarding", Method::DELETE, path);
         let standing = self.standing();
-        let departure = departure(standing.ccf.send(call).await.map(drop))?;
+        let departure = match standing.ccf.send(call).await.map(drop) {
+            Err(Error::CertificateRefused { .. })
+                if standing.ends.is_over(self.shared.clock.now()) =>
+            {
+                Departure::Unheard
+            }
+            answer => departure(answer)?,
+        };
         standing.tokens.clear();
         self.shared.keystore.clone().erase()?;
         drop(keystore);

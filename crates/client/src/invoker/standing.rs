@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use capif_spec::{
     api_invoker_management::ApiInvokerEnrolmentDetails,
     common::{DateTime, Redacted},
+    renewal::RenewalReason,
 };
 use capif_transport::{Anchors, Identity, SharedClock};
 use time::{Duration, OffsetDateTime};
@@ -118,6 +119,15 @@ impl Ends {
         let end = self.first();
         let margin = ((end - self.begins) / MARGIN_PART).clamp(Duration::ZERO, MARGIN);
         now >= end - margin
+    }
+
+    /// Whether the certificate can count no longer: its time is over, or that of the authority that signed it.
+    pub(super) fn is_over(&self, now: OffsetDateTime) -> bool {
+        let demand = self.status.demand.as_ref();
+        let authority = demand.is_some_and(|demand| {
+            demand.reason == RenewalReason::Authority && now >= demand.deadline.0
+        });
+        authority || now >= self.certificate
     }
 
     /// When the certificate ended, if it has.
