@@ -19,7 +19,7 @@ use crate::support::{
     World, eventually,
     people::RawInvoker,
     relay::Relay,
-    site::{ALL, API, Credential, Site},
+    site::{ALL, API, Credential, Line, Site},
 };
 
 /// The life of the certificates of a gateway in these tests, in days, and when two thirds of it have passed.
@@ -279,15 +279,21 @@ async fn a_gateway_follows_the_authority_and_outlasts_its_change_switched_off() 
     site.provider().await.apis().await.unwrap();
 }
 
+/// An invoker that calls with its certificate and can renew it, and its connection.
+async fn calling(site: &Site) -> (RawInvoker, Line) {
+    let amy = renewable(&site.world).await;
+    site.negotiate(&amy, &SecurityMethod::Pki).await;
+    let line = site.line(&amy, &Credential::Certificate);
+    assert_eq!(line.status().await, 200);
+    (amy, line)
+}
+
 /// Old and new certificate of an invoker count side by side, the new one from its first call on, before the gateway has heard of
 /// it; at the end of the overlap the old one is refused to the second, and its connections end.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_certificate_counts_until_the_overlap_is_over_and_not_a_second_longer() {
     let site = Site::start(&ALL).await;
-    let amy = renewable(&site.world).await;
-    site.negotiate(&amy, &SecurityMethod::Pki).await;
-    let old = site.line(&amy, &Credential::Certificate);
-    assert_eq!(old.status().await, 200);
+    let (amy, old) = calling(&site).await;
     let successor = renewed(&site.world, &amy, "one").await;
     let new = site.line(&successor, &Credential::Certificate);
     assert_eq!(new.status().await, 200);
@@ -321,10 +327,7 @@ async fn an_old_certificate_counts_until_the_overlap_is_over_and_not_a_second_lo
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_connection_ends_with_its_certificate() {
     let site = Site::start(&ALL).await;
-    let amy = renewable(&site.world).await;
-    site.negotiate(&amy, &SecurityMethod::Pki).await;
-    let old = site.line(&amy, &Credential::Certificate);
-    assert_eq!(old.status().await, 200);
+    let (amy, old) = calling(&site).await;
     let successor = renewed(&site.world, &amy, "one").await;
     let path = format!("/capif-renewal/v1/{}", amy.id);
     assert_eq!(successor.get(&path).await.status, StatusCode::OK);

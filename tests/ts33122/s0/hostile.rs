@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use time::Duration;
 
 use super::renewable::{
-    VENDOR, ask, counts, renewable, renewable_with, renewal, renewed, resource, status,
+    VENDOR, ask, compromised, counts, renewable, renewable_with, renewal, renewed, resource, status,
 };
 use crate::support::{
     World, eventually, keys,
@@ -89,15 +89,7 @@ async fn a_provider_is_not_given_certificates_without_end() {
 async fn a_compromised_amf_changes_nothing_but_its_certificate() {
     let world = World::start().await;
     let domain = world.domain("acme").await;
-    ask(
-        &world,
-        json!({ "ids": [domain.amf.id], "compromise": true }),
-    )
-    .await;
-    let thief = Party {
-        caller: world.with_certificate(&domain.amf.pems),
-        ..domain.amf.clone()
-    };
+    let thief = compromised(&world, &domain.amf).await;
     let all = domain.details["apiProvFuncs"].clone();
     let place = |id: &str| {
         let mut functions = all.as_array().unwrap().iter();

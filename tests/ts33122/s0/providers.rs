@@ -5,7 +5,7 @@ use rcgen::KeyPair;
 use serde_json::{Value, json};
 use time::Duration;
 
-use super::renewable::{ask, counts, status};
+use super::renewable::{ask, compromised, counts, status};
 use crate::support::{
     World, eventually, keys,
     people::{Domain, Party, enrolment},
@@ -128,15 +128,7 @@ async fn a_compromise_of_a_function() {
 async fn a_compromise_of_the_amf() {
     let world = World::start().await;
     let domain = world.domain("acme").await;
-    ask(
-        &world,
-        json!({ "ids": [domain.amf.id], "compromise": true }),
-    )
-    .await;
-    let amf = Party {
-        caller: world.with_certificate(&domain.amf.pems),
-        ..domain.amf.clone()
-    };
+    let amf = compromised(&world, &domain.amf).await;
     let refused = amf.delete(&domain.path()).await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN);
     assert_eq!(refused.cause(), "RENEWAL_REQUIRED");

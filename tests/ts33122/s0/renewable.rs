@@ -80,3 +80,13 @@ pub(crate) async fn counts(world: &World, party: &Party) -> StatusCode {
 pub(crate) async fn ask(world: &World, body: Value) -> (StatusCode, Value) {
     world.operator(Method::POST, "/renewals", Some(body)).await
 }
+
+/// Declares what somebody holds compromised: the same somebody, on a connection of its own under that certificate.
+pub(crate) async fn compromised(world: &World, party: &Party) -> Party {
+    let (status, answer) = ask(world, json!({ "ids": [party.id], "compromise": true })).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    Party {
+        caller: world.with_certificate(&party.pems),
+        ..party.clone()
+    }
+}

@@ -11,7 +11,6 @@ mod features;
 mod indexing;
 mod model;
 mod open;
-mod speed;
 
 /// The APIs of these tests: `weather` by two AEFs, `traffic` by one, and a `weather` of another domain.
 fn apis() -> Vec<ServiceApi> {
