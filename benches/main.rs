@@ -4,8 +4,17 @@
 //! cargo bench --bench capif -- w3 [--keys N] [--upstream URL] [--seconds N]
 //! cargo bench --bench capif -- s0 [--renewals N] [--invokers N] [--seed N]
 //! cargo bench --bench capif -- roll [--invokers N] [--overlap SECONDS]
+//! cargo bench --bench capif -- w5 [--seconds N] [--at-once N] [--rate-max N]
+//! cargo bench --bench capif -- w6 [--seconds N] [--invokers N]
+//! cargo bench --bench capif -- w7 [--apis N] [--seconds N] [--at-once N]
 //! cargo bench --bench capif -- w8 [--gateways N] [--invokers N] [--trials N]
+//! cargo bench --bench capif -- fanout [--subscribers N] [--events N]
+//! cargo bench --bench capif -- w9 [--invokers N] [--starts N]
+//! cargo bench --bench capif -- smoke
 //! ```
+//!
+//! `smoke` runs those from w5 to w9 but w8 with small numbers, to see that they work. `CAPIF_PROGRAM` names another program to
+//! measure than the one built beside this.
 //!
 //! What the workloads are and what they gave stands in `docs/PERFORMANCE.md`.
 
@@ -24,11 +33,23 @@ mod process;
 
 mod arguments;
 
+mod cores;
+
 mod cuts;
+
+mod discovery;
 
 mod enrolment;
 
+mod fan_out;
+
 mod figures;
+
+mod load;
+
+mod onboarding;
+
+mod people;
 
 mod psk_connections;
 
@@ -36,7 +57,15 @@ mod renewals;
 
 mod roll_over;
 
+mod seed;
+
+mod start;
+
 mod time_to_refusal;
+
+mod tokens;
+
+mod wire;
 
 use std::time::Duration;
 
@@ -63,10 +92,41 @@ fn main() {
         Some((name, rest)) if name == "w3" => {
             runtime.block_on(psk_connections::run(&arguments::Arguments::new(rest)));
         }
+        Some((name, rest)) if name == "w5" => {
+            runtime.block_on(onboarding::run(&arguments::Arguments::new(rest)));
+        }
+        Some((name, rest)) if name == "w6" => {
+            runtime.block_on(tokens::run(&arguments::Arguments::new(rest)));
+        }
+        Some((name, rest)) if name == "w7" => {
+            runtime.block_on(discovery::run(&arguments::Arguments::new(rest)));
+        }
+        Some((name, rest)) if name == "fanout" => {
+            runtime.block_on(fan_out::run(&arguments::Arguments::new(rest)));
+        }
+        Some((name, rest)) if name == "w9" => {
+            runtime.block_on(start::run(&arguments::Arguments::new(rest)));
+        }
+        Some((name, _)) if name == "smoke" => runtime.block_on(smoke()),
         Some((name, rest)) if name == "w8" => {
             runtime.block_on(time_to_refusal::run(&arguments::Arguments::new(rest)));
         }
-        _ => println!("name a workload: s0, roll, w3 or w8 (see docs/PERFORMANCE.md)"),
+        _ => println!(
+            "name a workload: s0, roll, w3, w5, w6, w7, w8, fanout, w9 or smoke (see docs/PERFORMANCE.md)"
+        ),
     }
     runtime.shutdown_background();
+}
+
+/// Runs what takes small numbers with small numbers.
+async fn smoke() {
+    let told = |words: &str| {
+        let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
+        arguments::Arguments::new(&words)
+    };
+    onboarding::run(&told("--seconds 1 --at-once 4")).await;
+    tokens::run(&told("--seconds 1 --invokers 4")).await;
+    discovery::run(&told("--seconds 1 --apis 1000 --at-once 2")).await;
+    fan_out::run(&told("--subscribers 20 --events 3")).await;
+    start::run(&told("--invokers 1000 --starts 2")).await;
 }

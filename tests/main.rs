@@ -16,4 +16,10 @@ mod ts33122;
 mod ts29222;
 
 #[cfg(test)]
+mod contract;
+
+#[cfg(test)]
 mod product;
+
+#[cfg(test)]
+mod opencapif;

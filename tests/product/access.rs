@@ -114,13 +114,13 @@ async fn policies_are_set_listed_and_removed() {
         json!([
             {
                 "apiId": site.apis[0], "apiName": "weather", "apiInvokerId": null,
-                "total": 100, "perSecond": 5, "times": [], "used": 0, "usage": [],
+                "total": 100, "perSecond": 5, "times": [], "slices": [], "used": 0, "usage": [],
             },
             {
                 "apiId": site.apis[0], "apiName": "weather", "apiInvokerId": id,
                 "total": null, "perSecond": null,
                 "times": [{ "from": "2026-01-31T08:00:00Z", "to": "2026-01-31T18:00:00Z" }],
-                "used": 0, "usage": [],
+                "slices": [], "used": 0, "usage": [],
             },
         ])
     );
@@ -291,4 +291,145 @@ async fn a_name_of_several_apis_is_refused_with_their_ids() {
         .capif(&["revoke", &id, "--api-id", second])
         .await
         .done();
+}
+
+/// What is discovered is set by command, listed and removed, and counts at once; slices are read in the words of the standard.
+#[tokio::test]
+async fn discovery_is_set_listed_and_removed() {
+    let site = Site::start(&["weather", "traffic"]).await;
+    let machine = &site.machine;
+    let id = site.invoker.id().to_string();
+    let policy = async |args: &[&str]| {
+        let args = [&["policy"], args].concat();
+        machine.capif(&args).await.done()
+    };
+    let found = async || {
+        let found = site.invoker.discover(&Default::default()).await.unwrap();
+        let apis = found.into_iter();
+        let mut names: Vec<String> = apis.map(|api| api.api_name).collect();
+        names.sort_unstable();
+        names.join(" ")
+    };
+    assert_eq!(found().await, "traffic weather");
+    let set = policy(&["discovery", "set", "--hide", "--api", "weather"]).await;
+    assert!(
+        set.stderr.contains("weather is hidden from each invoker")
+            && set.stderr.contains("1 API is published")
+            && set.stderr.contains("capif revoke"),
+        "{set:?}"
+    );
+    assert_eq!(found().await, "traffic");
+    let one = ["--invoker", &id];
+    policy(
+        &[
+            &["discovery", "set", "--show", "--api", "weather"],
+            &one[..],
+        ]
+        .concat(),
+    )
+    .await;
+    assert_eq!(found().await, "traffic weather");
+    policy(&[&["discovery", "set", "--hide", "--all"], &one[..]].concat()).await;
+    assert_eq!(found().await, "weather");
+    let table = policy(&["discovery", "list"]).await.stdout;
+    assert!(table.contains("WHO") && table.contains(&id), "{table}");
+    let listed = policy(&["discovery", "list", "--output", "json"]).await;
+    let rows: serde_json::Value = serde_json::from_str(&listed.stdout).unwrap();
+    assert_eq!(rows.as_array().unwrap().len(), 3);
+
+    policy(&[&["discovery", "remove", "--all"], &one[..]].concat()).await;
+    policy(&["discovery", "remove", "--api", "weather"]).await;
+    machine
+        .capif(&["policy", "discovery", "remove", "--api", "weather"])
+        .await
+        .failed(3, "no such discovery policy");
+    let neither = machine
+        .capif(&["policy", "discovery", "set", "--api", "weather"])
+        .await;
+    assert!(neither.stderr.contains("--hide"), "{neither:?}");
+
+    let open = policy(&["open", "add", "--category", "sky"]).await;
+    assert!(open.stderr.contains("0 APIs are published"), "{open:?}");
+    let table = policy(&["open", "list"]).await.stdout;
+    assert!(
+        table.contains("category") && table.contains("sky"),
+        "{table}"
+    );
+    assert!(!table.contains(&id), "{table}");
+    policy(&["open", "remove", "--category", "sky"]).await;
+
+    let set = policy(&[
+        "set", "--api", "traffic", "--slice", "1-00000a", "--slice", "nsi=one",
+    ])
+    .await;
+    assert!(set.stderr.contains("cannot tell"), "{set:?}");
+    let listed = policy(&["list", "--output", "json"]).await;
+    let rows: serde_json::Value = serde_json::from_str(&listed.stdout).unwrap();
+    assert_eq!(
+        rows[0]["slices"],
+        json!([{ "snssai": { "sst": 1, "sd": "00000a" } }, { "nsiId": "one" }])
+    );
+}
+
+/// One AEF is shown in the place of those that expose an API, and they again; mistakes say what to do.
+#[tokio::test]
+async fn a_topology_is_hidden_and_shown() {
+    let site = Site::start(&["weather", "tides"]).await;
+    let machine = &site.machine;
+    let apis = || async {
+        let listed = machine.capif(&["list", "apis", "--output", "json"]).await;
+        let rows = listed.done().json().as_array().unwrap().clone();
+        let named = |name: &str| {
+            rows.iter()
+                .find(|row| row["apiName"] == name)
+                .unwrap()
+                .clone()
+        };
+        (named("weather"), named("tides"))
+    };
+    let (weather, tides) = apis().await;
+    let aef = |row: &serde_json::Value| row["aefProfiles"][0]["aefId"].as_str().unwrap().to_owned();
+    let (own, foreign) = (aef(&weather), aef(&tides));
+    let route = format!("192.0.2.0/24={own}");
+    let interface = ["--interface", "edge.example:443", "--method", "oauth"];
+    let mut hide = vec!["hide", "weather", "--by", &own, "--route", &route];
+    hide.extend(interface);
+    let done = machine.capif(&hide).await.done();
+    assert!(done.stderr.contains("1 API is shown so"), "{done:?}");
+    let (weather, _) = apis().await;
+    assert_eq!(weather["hiddenBy"], own.as_str());
+    assert_eq!(
+        weather["aefProfiles"][0]["interfaceDescriptions"],
+        json!([{ "fqdn": "edge.example", "port": 443 }])
+    );
+    assert_eq!(
+        weather["aefProfiles"][0]["securityMethods"],
+        json!(["OAUTH"])
+    );
+    let listed = machine.capif(&["list", "hidden"]).await.done().stdout;
+    let lines: Vec<&str> = listed.lines().collect();
+    assert_eq!(lines.len(), 2, "{listed}");
+    assert!(
+        lines[1].contains("weather") && lines[1].contains(&route),
+        "{listed}"
+    );
+    assert!(lines[1].ends_with("in effect"), "{listed}");
+
+    let abroad = ["hide", &site.apis[0], "--by", &foreign];
+    let refused = machine.capif(&abroad).await;
+    refused.failed(1, "--other-provider");
+    machine
+        .capif(&["hide", "--name", "sea", "--by", &own])
+        .await
+        .done();
+    machine
+        .capif(&["hide", "--name", "sea", "--remove"])
+        .await
+        .done();
+    machine.capif(&["hide", "weather", "--remove"]).await.done();
+    let again = machine.capif(&["hide", "weather", "--remove"]).await;
+    again.failed(3, "no such rule of topology hiding");
+    let unknown = machine.capif(&["hide", "sea", "--by", &own]).await;
+    unknown.failed(3, "no such service API");
+    assert_eq!(apis().await.0["hiddenBy"], json!(null));
 }

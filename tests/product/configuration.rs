@@ -113,6 +113,7 @@ async fn mistakes_are_explained() {
             "management.listen",
         ),
         ("[management]\nlisten = \"192.0.2.1:8480\"", "loopback"),
+        ("[operator]\nlisten = \"8482\"", "operator.listen"),
         ("[security]\nmethods = [\"PSK\", \"PKI\", \"PSK\"]", "twice"),
         (
             "[security.apis.weather]\nmethods = [\"NONE\"]",
@@ -188,7 +189,10 @@ async fn the_environment_overrides_every_key() {
     for (section, line) in keys() {
         let (name, value) = line.split_once(" = ").unwrap();
         let section = section.trim_matches(['[', ']']);
-        let variable = format!("CAPIF_{}__{}", section, name).to_uppercase();
+        let variable = match section {
+            "" => format!("CAPIF_{name}").to_uppercase(),
+            _ => format!("CAPIF_{section}__{name}").to_uppercase(),
+        };
         machine.set(&variable, value.trim_matches('"'));
         machine.capif(&["config", "check"]).await.done();
         // A list of texts cannot be mistaken for anything else.
@@ -215,5 +219,8 @@ fn the_defaults_listen_on_loopback() {
     let config = Config::parse("").unwrap();
     assert!(config.ccf.listen.ip().is_loopback());
     assert!(config.management.listen.ip().is_loopback());
+    assert!(config.operator.listen.unwrap().ip().is_loopback());
+    assert!(config.account_service.listen.ip().is_loopback());
+    assert_eq!(config.account_service.insecure_plaintext_listen, None);
     assert!(capif_aef::config::LISTEN_DEFAULT.ip().is_loopback());
 }

@@ -155,6 +155,103 @@ async fn mistakes_change_nothing() {
     assert_eq!(site.methods(&[]).await, before);
 }
 
+/// A gateway that keeps nothing finds its domain again by a reusable bundle, publishes without doubles, and stays the same to its
+/// invokers. With an ordinary bundle it says what to do.
+#[tokio::test]
+async fn a_gateway_without_its_folder_finds_its_domain_again() {
+    let mut machine = Machine::new();
+    machine.capif(&["init"]).await.done();
+    let _ccf = machine.core_function().await;
+    let added = ["provider", "add", "acme", "--reusable", "--days", "30"];
+    let added = machine.capif(&added).await.done();
+    assert!(
+        added.stderr.contains("can take this provider over"),
+        "{added:?}"
+    );
+    let backend = Backend::start();
+    let url = backend.url();
+    let start = async |bundle: &'static str, dir: &'static str| {
+        let arguments = [
+            "gateway",
+            "--bundle",
+            bundle,
+            "--dir",
+            dir,
+            "--api",
+            "weather",
+            "--upstream",
+            &url,
+            "--listen",
+            "127.0.0.1:0",
+        ];
+        machine.serve(&arguments, "capif invite").await
+    };
+    let mut gateway = start("acme.bundle", "gw").await;
+    let invite = machine.capif(&["invite"]).await.done();
+    let code = invite.stdout.trim();
+    let call = ["call", "--code", code, "GET", TODAY];
+    machine.capif(&call).await.done();
+    let listed = async |what: &str| {
+        let listed = ["list", what, "--output", "json"];
+        machine.capif(&listed).await.done().json()
+    };
+    let ids = async || {
+        let (providers, apis) = (listed("providers").await, listed("apis").await);
+        assert_eq!(providers.as_array().unwrap().len(), 1, "{providers}");
+        assert_eq!(apis.as_array().unwrap().len(), 1, "{apis}");
+        assert_eq!(listed("events").await.as_array().unwrap().len(), 1);
+        let functions = providers[0]["functions"].as_array().unwrap().clone();
+        let functions: Vec<_> = functions.iter().map(|row| row["id"].clone()).collect();
+        (
+            providers[0]["apiProvDomId"].clone(),
+            functions,
+            apis[0]["apiId"].clone(),
+        )
+    };
+    let first = ids().await;
+    for _ in 0..2 {
+        gateway.terminate().await;
+        std::fs::remove_dir_all(machine.work().join("gw")).unwrap();
+        gateway = start("acme.bundle", "gw").await;
+        assert_eq!(ids().await, first);
+        machine.capif(&["call", "GET", TODAY]).await.done();
+    }
+    // With its folder it needs no bundle at all, and is the same still.
+    gateway.terminate().await;
+    gateway = start("acme.bundle", "gw").await;
+    assert_eq!(ids().await, first);
+    gateway.terminate().await;
+
+    let id = first.0.as_str().unwrap();
+    let out = ["provider", "bundle", id, "--out", "next.bundle"];
+    machine.capif(&out).await.done();
+    machine.capif(&out).await.failed(7, "next.bundle");
+    std::fs::remove_dir_all(machine.work().join("gw")).unwrap();
+    let refused = async |bundle: &str| {
+        let arguments = [
+            "gateway", "--bundle", bundle, "--dir", "gw", "--api", "weather",
+        ];
+        let more = ["--upstream", &url, "--listen", "127.0.0.1:0"];
+        let outcome = machine.capif(&[&arguments[..], &more].concat()).await;
+        outcome.failed(4, "--reusable");
+    };
+    refused("acme.bundle").await;
+    gateway = start("next.bundle", "gw").await;
+    assert_eq!(ids().await, first);
+    gateway.terminate().await;
+    machine
+        .capif(&["provider", "bundle", id, "--remove"])
+        .await
+        .done();
+    std::fs::remove_dir_all(machine.work().join("gw")).unwrap();
+    refused("next.bundle").await;
+
+    machine.capif(&["provider", "add", "tides"]).await.done();
+    start("tides.bundle", "gw").await.terminate().await;
+    std::fs::remove_dir_all(machine.work().join("gw")).unwrap();
+    refused("tides.bundle").await;
+}
+
 /// A second process joins the first with an interface of its own, and a restart keeps what is published.
 #[tokio::test]
 async fn processes_of_one_provider_stand_beside_each_other() {

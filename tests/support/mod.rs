@@ -8,6 +8,7 @@ pub mod jws;
 pub mod keys;
 pub mod lines;
 pub mod people;
+pub mod plain;
 pub mod process;
 pub mod psk;
 pub mod raw;
@@ -32,7 +33,7 @@ use capif_aef::{ExposedApi, Gateway, GatewayConfig};
 use capif_ccf::{
     admin::{EnrolmentParts, NewInvite, NewProvider, SOCKET},
     ccf::Ccf,
-    config::Config,
+    config::{CallbacksSection, Config},
     init::{self, Options},
 };
 use capif_client::{Bundle, Enrolment, Invoker, Keystore, OnboardingRequest};
@@ -51,6 +52,8 @@ pub struct World {
     pub dir: TempDir,
     pub clock: Arc<ManualClock>,
     pub config: Config,
+    /// The password of the first administrator of the account service, if the last start made one.
+    pub first_password: Option<Redacted>,
     ccf: Option<Ccf>,
     address: String,
 }
@@ -75,11 +78,18 @@ impl World {
         config.ccf.listen = lasting_address();
         config.management.listen = lasting_address();
         config.revocation.listen = lasting_address();
+        config.operator.listen = None;
+        // Where nobody listens; tests say which other places they mean.
+        config.callbacks = CallbacksSection {
+            allow: vec!["127.0.0.1:1".parse().unwrap()],
+            ca_file: dir.path().join("ca/root.pem"),
+        };
         change(&mut config);
         let mut world = Self {
             dir,
             clock,
             config,
+            first_password: None,
             ccf: None,
             address: String::new(),
         };
@@ -90,12 +100,14 @@ impl World {
     /// Starts the core function again on its folder, at the same address as before.
     pub async fn resume(&mut self) {
         let clock: SharedClock = self.clock.clone();
-        let ccf = Ccf::start(self.dir.path(), self.config.clone(), clock)
+        let mut ccf = Ccf::start(self.dir.path(), self.config.clone(), clock)
             .await
             .unwrap();
+        self.first_password = ccf.take_first_password();
         self.config.ccf.listen = ccf.local_addr();
         self.config.management.listen = ccf.management_addr();
         self.config.revocation.listen = ccf.revocation_addr();
+        self.config.operator.listen = ccf.operator_addr();
         self.address = ccf.address();
         self.ccf = Some(ccf);
     }
@@ -160,6 +172,7 @@ impl World {
         let invite = NewInvite {
             apis: (!apis.is_empty()).then_some(apis),
             minutes: None,
+            approval: false,
         };
         let parts = self
             .parts("/invites", serde_json::to_value(invite).unwrap())
@@ -197,15 +210,32 @@ impl World {
 
     /// The bundle for a provider domain.
     pub async fn bundle(&self, name: &str) -> Bundle {
-        let body = serde_json::to_value(NewProvider {
+        self.bundle_of(NewProvider {
             name: name.to_owned(),
+            reusable: false,
+            days: None,
         })
-        .unwrap();
+        .await
+    }
+
+    /// The same, with which the domain may register again.
+    pub async fn reusable_bundle(&self, name: &str) -> Bundle {
+        self.bundle_of(NewProvider {
+            name: name.to_owned(),
+            reusable: true,
+            days: None,
+        })
+        .await
+    }
+
+    async fn bundle_of(&self, provider: NewProvider) -> Bundle {
+        let name = provider.name.clone();
+        let body = serde_json::to_value(provider).unwrap();
         let parts = self.parts("/providers", body).await;
         Bundle {
             address: parts.address,
             anchors_pem: parts.ca_pem,
-            domain_name: name.to_owned(),
+            domain_name: name,
             credential: parts.credential,
         }
     }

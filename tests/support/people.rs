@@ -130,7 +130,11 @@ impl Domain {
 
     /// The description of an API that the domain's AEF exposes.
     pub fn description(&self, api: &str, methods: &[&str]) -> Value {
-        json!({ "apiName": api, "aefProfiles": [profile(&self.aef.id, methods)] })
+        json!({
+            "apiName": api,
+            "aefProfiles": [profile(&self.aef.id, methods)],
+            "supportedFeatures": "3ff",
+        })
     }
 
     /// Publishes an API and returns its id.
@@ -257,6 +261,11 @@ impl World {
         }
     }
 
+    /// Somebody with this key and this certificate.
+    pub fn party(&self, id: &str, key: &KeyPair, chain_pem: &str) -> Party {
+        Party::new(self, id, key, chain_pem)
+    }
+
     /// A registered domain.
     pub async fn domain(&self, name: &str) -> Domain {
         let credential = self.registration_credential(name).await;
@@ -264,7 +273,14 @@ impl World {
         let functions: Vec<Value> = ["AMF", "APF", "AEF"]
             .iter()
             .zip(&keys)
-            .map(|(role, key)| function(role, &keys::request(key)))
+            .map(|(role, key)| {
+                let mut function = function(role, &keys::request(key));
+                if *role == "AEF" {
+                    // Where its notifications are taken.
+                    function["vendorSpecific-capif"] = json!({ "hosts": ["127.0.0.1"] });
+                }
+                function
+            })
             .collect();
         let answer = self.register(&credential, &functions).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.json());

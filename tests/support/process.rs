@@ -67,6 +67,7 @@ impl Machine {
         machine.set("CAPIF_CCF__LISTEN", "127.0.0.1:0");
         machine.set("CAPIF_MANAGEMENT__LISTEN", "127.0.0.1:0");
         machine.set("CAPIF_REVOCATION__LISTEN", "127.0.0.1:0");
+        machine.set("CAPIF_OPERATOR__LISTEN", "");
         machine
     }
 
@@ -74,6 +75,11 @@ impl Machine {
     pub fn set(&mut self, name: &str, value: &str) {
         self.environment.retain(|(known, _)| known != name);
         self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// The variables of every command.
+    pub fn environment(&self) -> &[(String, String)] {
+        &self.environment
     }
 
     /// The folder in which commands run.
@@ -92,7 +98,9 @@ impl Machine {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_capif"));
+        let program = std::env::var_os("CAPIF_PROGRAM");
+        let mut command =
+            Command::new(program.unwrap_or_else(|| env!("CARGO_BIN_EXE_capif").into()));
         command
             .args(arguments)
             .current_dir(self.work())

@@ -40,6 +40,8 @@ struct State {
     /// The next answers; 204 when there are no more.
     answers: Mutex<VecDeque<StatusCode>>,
     always: Mutex<Option<StatusCode>>,
+    /// Where a redirect leads.
+    location: Mutex<Option<String>>,
     seen: Mutex<Vec<Notice>>,
 }
 
@@ -62,7 +64,8 @@ impl Handler for State {
         let mut response = Response::new(empty());
         *response.status_mut() = status;
         if status.is_redirection() {
-            let location = parts.uri.path().replace("redirected", "elsewhere");
+            let elsewhere = parts.uri.path().replace("redirected", "elsewhere");
+            let location = self.location.lock().unwrap().clone().unwrap_or(elsewhere);
             response
                 .headers_mut()
                 .insert("location", location.parse().unwrap());
@@ -79,32 +82,8 @@ impl Receiver {
 
     /// A receiver that some authority vouches for in some role; the authority's `.pem` and `.key` stand beside each other.
     pub fn with_authority(world: &World, authority: &Path, role: &str) -> Self {
-        let read = |kind: &str| std::fs::read_to_string(authority.with_extension(kind)).unwrap();
-        let authority_pem = read("pem");
-        let issuer =
-            Issuer::from_ca_cert_pem(&authority_pem, KeyPair::from_pem(&read("key")).unwrap())
-                .unwrap();
-        let key = keys::p256();
-        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-        params.not_before = world.clock.now() - time::Duration::minutes(1);
-        params.not_after = world.clock.now() + time::Duration::days(30);
-        params.distinguished_name = DistinguishedName::new();
-        params
-            .distinguished_name
-            .push(DnType::OrganizationalUnitName, role);
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "a receiver");
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ClientAuth,
-            ExtendedKeyUsagePurpose::ServerAuth,
-        ];
-        let chain = format!(
-            "{}{authority_pem}",
-            params.signed_by(&key, &issuer).unwrap().pem()
-        );
         let acceptor = Acceptor::new(ServerTls {
-            identity: Identity::from_pem(chain, key.serialize_pem()).unwrap(),
+            identity: certified(world, authority, role),
             client_certificates: ClientCertificates::Required(
                 Anchors::from_pem(&world.root_pem()).unwrap(),
             ),
@@ -124,6 +103,11 @@ impl Receiver {
         Self { server, state }
     }
 
+    /// What an AEF at this machine's address shows.
+    pub fn identity(world: &World) -> Identity {
+        certified(world, &world.dir.path().join("ca/issuing"), "AEF")
+    }
+
     pub fn port(&self) -> u16 {
         self.server.local_addr().port()
     }
@@ -138,6 +122,11 @@ impl Receiver {
             .iter()
             .map(|status| StatusCode::from_u16(*status).unwrap());
         self.state.answers.lock().unwrap().extend(statuses);
+    }
+
+    /// Leads whoever is redirected there.
+    pub fn redirect_to(&self, location: &str) {
+        *self.state.location.lock().unwrap() = Some(location.to_owned());
     }
 
     /// Answers every notification so; with 204 again if there is nothing given.
@@ -167,4 +156,45 @@ impl Receiver {
         .await;
         taken()
     }
+}
+
+impl World {
+    /// Lets callbacks go to these receivers and nowhere else, and starts the core function anew.
+    pub async fn allow(&mut self, receivers: &[&Receiver]) {
+        self.stop().await;
+        let allow = receivers.iter().map(|receiver| {
+            let target = format!("127.0.0.1:{}", receiver.port());
+            target.parse().unwrap()
+        });
+        self.config.callbacks.allow = allow.collect();
+        self.resume().await;
+    }
+}
+
+/// A certificate of an authority for this machine's address in some role.
+fn certified(world: &World, authority: &Path, role: &str) -> Identity {
+    let read = |kind: &str| std::fs::read_to_string(authority.with_extension(kind)).unwrap();
+    let authority_pem = read("pem");
+    let issuer =
+        Issuer::from_ca_cert_pem(&authority_pem, KeyPair::from_pem(&read("key")).unwrap()).unwrap();
+    let key = keys::p256();
+    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    params.not_before = world.clock.now() - time::Duration::minutes(1);
+    params.not_after = world.clock.now() + time::Duration::days(30);
+    params.distinguished_name = DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(DnType::OrganizationalUnitName, role);
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "a receiver");
+    params.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ClientAuth,
+        ExtendedKeyUsagePurpose::ServerAuth,
+    ];
+    let chain = format!(
+        "{}{authority_pem}",
+        params.signed_by(&key, &issuer).unwrap().pem()
+    );
+    Identity::from_pem(chain, key.serialize_pem()).unwrap()
 }

@@ -55,6 +55,7 @@ async fn an_aef_gets_the_policies_of_its_api() {
             { "from": "2026-01-31T08:00:00Z", "to": "2026-01-31T12:00:00Z" },
             { "from": "2026-01-31T14:00:00Z", "to": "2026-01-31T18:00:00Z" },
         ],
+        "slices": [{ "snssai": { "sst": 1, "sd": "00000a" } }, { "nsiId": "one" }],
     });
     set(&world, own).await;
     let of_amy = json!({
@@ -68,6 +69,7 @@ async fn an_aef_gets_the_policies_of_its_api() {
             { "startTime": "2026-01-31T08:00:00Z", "stopTime": "2026-01-31T12:00:00Z" },
             { "startTime": "2026-01-31T14:00:00Z", "stopTime": "2026-01-31T18:00:00Z" },
         ],
+        "netSliceInfo": [{ "snssai": { "sst": 1, "sd": "00000a" } }, { "nsiId": "one" }],
     });
     let all = list(&domain.aef, &api, "").await;
     assert_eq!(all.status, StatusCode::OK);
@@ -199,6 +201,10 @@ async fn policies_are_held_to_their_form() {
         json!({ "times": [{ "from": "tomorrow" }] }),
         json!({ "times": [{ "from": time(9), "to": time(9) }] }),
         json!({ "times": vec![json!({ "from": time(9) }); 65] }),
+        json!({ "slices": [{}] }),
+        json!({ "slices": [{ "nsiId": "one", "ensi": "one" }] }),
+        json!({ "slices": [{ "snssai": { "sst": 256 } }] }),
+        json!({ "slices": vec![json!({ "nsiId": "one" }); 65] }),
         json!({ "totals": 1 }),
         json!({ "api": "weather" }),
     ] {

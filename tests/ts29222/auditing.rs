@@ -46,7 +46,8 @@ async fn report(domain: &Domain, invoker: &str, api: &str, entries: Vec<Value>) 
         })
         .collect();
     let path = format!("/api-invocation-logs/v1/{}/logs", domain.aef.id);
-    let body = json!({ "aefId": domain.aef.id, "apiInvokerId": invoker, "logs": entries });
+    // Network slices are a feature, which is agreed on with each report.
+    let body = json!({ "aefId": domain.aef.id, "apiInvokerId": invoker, "logs": entries, "supportedFeatures": "1" });
     let answer = domain.aef.post(&path, &body).await;
     assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.json());
 }

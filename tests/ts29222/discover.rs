@@ -1,5 +1,8 @@
 //! CAPIF_Discover_Service_API (TS 29.222 clauses 5.2 and 8.1).
 
+mod counts;
+mod policy;
+
 use http::StatusCode;
 use serde_json::{Value, json};
 

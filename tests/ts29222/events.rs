@@ -1,6 +1,8 @@
 //! CAPIF_Events_API (TS 29.222 clauses 5.4 and 8.3, P-07): subscriptions, and the delivery of what was subscribed to.
 
+mod catalogue;
 mod delivery;
+mod reporting;
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -88,9 +90,12 @@ async fn features_are_negotiated() {
     let domain = world.domain("acme").await;
     for (offered, agreed) in [
         ("4", "4"),
-        ("F", "4"),
+        ("F", "F"),
+        ("C", "C"),
         ("ff04", "4"),
-        ("3", "0"),
+        // A WebSocket needs the test notification.
+        ("2", "0"),
+        ("30", "0"),
         ("0", "0"),
         ("", "0"),
     ] {
@@ -98,22 +103,64 @@ async fn features_are_negotiated() {
         body["supportedFeatures"] = json!(offered);
         body["requestTestNotification"] = json!(true);
         body["websockNotifConfig"] = json!({ "requestWebsocketUri": true });
+        body["eventFilters"] = json!([{}]);
+        body["eventReq"] = json!({ "maxReportNbr": 1 });
         let answer = domain.aef.post(&path(&domain.aef), &body).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{offered}");
-        assert_eq!(answer.json()["supportedFeatures"], agreed, "{offered}");
-        assert!(answer.json().get("requestTestNotification").is_none());
-        assert!(answer.json().get("websockNotifConfig").is_none());
+        let made = answer.json();
+        let said = made["supportedFeatures"].as_str().unwrap();
+        assert_eq!(said.to_uppercase(), agreed, "{offered}");
+        let bits = u32::from_str_radix(agreed, 16).unwrap();
+        for (member, bit) in [
+            ("requestTestNotification", 1),
+            ("websockNotifConfig", 2),
+            ("eventFilters", 4),
+            ("eventReq", 4),
+        ] {
+            assert_eq!(
+                made.get(member).is_some(),
+                bits & bit != 0,
+                "{offered} {member}"
+            );
+        }
     }
 }
 
-/// Clause 5.4.2.2.2: the right to each event is verified: functions of a provider hear of everything that is raised, an invoker of
-/// APIs and of itself.
+/// Clause 5.4.2.2.2: the right to each event is verified: an invoker hears of APIs and of itself, and of the functions of a provider each
+/// of what is its own.
 #[tokio::test]
 async fn the_right_to_each_event_is_verified() {
     let world = World::start().await;
     let domain = world.domain("acme").await;
     let invoker = world.raw_invoker(&[]).await;
     let destination = "https://127.0.0.1:1/events";
+    for (event, allowed) in [
+        ("SERVICE_API_INVOCATION_SUCCESS", ["AEF", "AMF"].as_slice()),
+        ("ACCESS_CONTROL_POLICY_UPDATE", &["AEF"]),
+        ("API_TOPOLOGY_HIDING_CREATED", &["AEF"]),
+        (
+            "SERVICE_API_ONBOARDED_BY_API_INVOKERS_COUNT",
+            &["APF", "AMF"],
+        ),
+    ] {
+        let mut parties = everybody(&domain).to_vec();
+        parties.push(("invoker", &invoker.party));
+        for (name, party) in parties {
+            let answer = party
+                .post(&path(party), &subscription(&[event], destination))
+                .await;
+            let created = answer.status == StatusCode::CREATED;
+            assert_eq!(created, allowed.contains(&name), "{name} {event}");
+            if created {
+                let location = answer.headers["location"].to_str().unwrap();
+                let place = &location[location.find("/capif-events").unwrap()..];
+                party.delete(place).await;
+            } else {
+                assert_eq!(answer.status, StatusCode::FORBIDDEN, "{name} {event}");
+                answer.cause();
+            }
+        }
+    }
     for (event, functions, invokers) in [
         ("SERVICE_API_AVAILABLE", true, true),
         ("SERVICE_API_UNAVAILABLE", true, true),
@@ -122,7 +169,6 @@ async fn the_right_to_each_event_is_verified() {
         ("API_INVOKER_OFFBOARDED", true, false),
         ("API_INVOKER_UPDATED", true, true),
         ("API_INVOKER_AUTHORIZATION_REVOKED", true, true),
-        ("SERVICE_API_INVOCATION_SUCCESS", true, false),
         ("FROM_ANOTHER_WORLD", false, false),
         ("service_api_available", false, false),
         ("", false, false),

@@ -3,6 +3,8 @@
 mod access_control_policy;
 mod auditing;
 mod authorization_table;
+mod delayed_onboarding;
+mod delivery;
 mod discover;
 mod errors;
 mod events;
@@ -11,4 +13,6 @@ mod logging;
 mod open_discover;
 mod provider_management;
 mod publish;
+mod routing_info;
 pub(crate) mod scene;
+mod topology_hiding;

@@ -82,6 +82,60 @@ async fn anyone_sees_the_reduced_view_of_what_lies_open() {
     assert_eq!(names(&seen(&world, &[]).await), ["weather"]);
 }
 
+/// TS 23.222 annex E: what lies open can be said by command too, by name, category or id, without a restart.
+#[tokio::test]
+async fn the_operator_lays_open_by_command() {
+    let world = World::with(|config| {
+        config.discovery.open_apis = ["traffic".to_owned()].into();
+    })
+    .await;
+    let acme = world.domain("acme").await;
+    for name in ["traffic", "sea"] {
+        acme.publish(name, &["PKI"]).await;
+    }
+    let mut weather = acme.description("weather", &["PKI"]);
+    weather["serviceAPICategory"] = json!("sky");
+    let answer = acme.apf.post(&acme.apis(), &weather).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.json());
+    let say = |what: &'static str, scope: Value| {
+        let mut body = json!({ "audience": "anyone", "scope": scope });
+        if what.is_empty() {
+            body["shows"] = json!(true);
+        }
+        world.operator(
+            Method::POST,
+            if what.is_empty() {
+                "/discovery-policies"
+            } else {
+                what
+            },
+            Some(body),
+        )
+    };
+    assert_eq!(names(&seen(&world, &[]).await), ["traffic"]);
+    let category = json!({ "category": "sky" });
+    assert_eq!(say("", category.clone()).await.0, StatusCode::OK);
+    assert_eq!(names(&seen(&world, &[]).await), ["traffic", "weather"]);
+    assert_eq!(say("", json!("all")).await.0, StatusCode::OK);
+    assert_eq!(
+        names(&seen(&world, &[]).await),
+        ["sea", "traffic", "weather"]
+    );
+    let remove = "/discovery-policies/remove";
+    for scope in [json!("all"), category] {
+        assert_eq!(say(remove, scope).await.0, StatusCode::OK);
+    }
+    assert_eq!(names(&seen(&world, &[]).await), ["traffic"]);
+    let listed = world.list("discovery-policies").await;
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0]["from"], "configuration");
+    // It is for those who are not onboarded: an invoker is shown what it reaches.
+    let amy = world.raw_invoker(&["sea"]).await;
+    let path = format!("/service-apis/v1/allServiceAPIs?api-invoker-id={}", amy.id);
+    let found = amy.get(&path).await.json();
+    assert_eq!(found["serviceAPIDescriptions"][0]["apiName"], "sea");
+}
+
 /// Table 8.11.2.2.3.1-1: every parameter, objects in each of the forms that libraries give them.
 #[tokio::test]
 async fn every_parameter_tells_apis_apart() {

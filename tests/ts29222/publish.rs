@@ -31,7 +31,7 @@ async fn the_life_of_a_published_api() {
             .unwrap()
             .ends_with(&path)
     );
-    assert_eq!(published["supportedFeatures"], "7");
+    assert_eq!(published["supportedFeatures"], "3ff");
     // TS 29.222 clause 7.11: vendor members survive.
     assert_eq!(published["vendorSpecific-000001"]["kept"], true);
     assert_eq!(domain.apf.get(&path).await.json(), published);
@@ -394,8 +394,12 @@ async fn a_patch_changes_what_it_may_and_nothing_else() {
     let after = domain.apf.get(&path).await.json();
     assert_eq!(after, answer.json());
     for (member, value) in patch.as_object().unwrap() {
-        assert_eq!(after[member], *value, "{member}");
+        if member != "pubApiPath" {
+            assert_eq!(after[member], *value, "{member}");
+        }
     }
+    // The publication passed through this core function too.
+    assert_eq!(after["pubApiPath"]["ccfIds"], json!(["c", ccf_id(&world)]));
     assert_eq!(after["apiName"], "weather");
     let nothing: serde_json::Map<String, Value> = patch
         .as_object()
@@ -491,5 +495,186 @@ async fn publications_survive_a_restart() {
         answer.status,
         StatusCode::FORBIDDEN,
         "the name is still taken"
+    );
+}
+
+/// The id of the core function.
+fn ccf_id(world: &World) -> String {
+    let id = std::fs::read_to_string(world.dir.path().join("ccf-id")).unwrap();
+    id.trim().to_owned()
+}
+
+/// The ids of the AEFs that an invoker discovers of each API.
+async fn discovered(invoker: &people::RawInvoker) -> Vec<(String, Vec<String>)> {
+    let path = format!(
+        "/service-apis/v1/allServiceAPIs?api-invoker-id={}",
+        invoker.id
+    );
+    let answer = invoker.get(&path).await.json();
+    let apis = answer["serviceAPIDescriptions"].as_array().cloned();
+    let aefs = |api: &Value| {
+        let profiles = api["aefProfiles"].as_array().unwrap().iter();
+        profiles
+            .map(|profile| profile["aefId"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    apis.unwrap_or_default()
+        .iter()
+        .map(|api| (api["apiName"].as_str().unwrap().to_owned(), aefs(api)))
+        .collect()
+}
+
+/// Table 8.2.6-1, clause 7.8: of a description only what was agreed on is kept, and a later description stays with that.
+#[tokio::test]
+async fn features_decide_what_is_kept() {
+    let world = World::start().await;
+    let domain = world.domain("acme").await;
+    let mut description = domain.description("weather", &["OAUTH"]);
+    description["apiSuppFeats"] = json!("f");
+    description["apiStatus"] = json!({ "aefIds": [domain.aef.id] });
+    description["netSliceInfo"] = json!([{ "nsiId": "one" }]);
+    description["vendorSpecific-000001"] = json!([1, 2]);
+    let profile = &mut description["aefProfiles"][0];
+    profile["grantTypes"] = json!(["CLIENT_CREDENTIALS"]);
+    profile["serviceKpis"] = json!({ "maxReqRate": 1 });
+    profile["vendorSpecific-000001"] = json!("kept");
+    let of = [
+        ("/apiSuppFeats", "1"),
+        ("/apiStatus", "20"),
+        ("/aefProfiles/0/serviceKpis", "40"),
+        ("/aefProfiles/0/grantTypes", "80"),
+        ("/netSliceInfo", "200"),
+    ];
+    for (index, features) in ["none", "0", "1", "20", "40", "80", "200", "3ff"]
+        .iter()
+        .enumerate()
+    {
+        description["apiName"] = json!(format!("weather-{index}"));
+        description["supportedFeatures"] = json!(features);
+        if *features == "none" {
+            description
+                .as_object_mut()
+                .unwrap()
+                .remove("supportedFeatures");
+        }
+        let answer = domain.apf.post(&domain.apis(), &description).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.json());
+        let kept = answer.json();
+        for (pointer, feature) in of {
+            let is_kept = kept.pointer(pointer).is_some();
+            assert_eq!(
+                is_kept,
+                [feature, "3ff"].contains(features),
+                "{features} {pointer}"
+            );
+        }
+        // Vendor members survive in any case (TS 29.222 clause 7.11).
+        assert_eq!(kept["vendorSpecific-000001"], json!([1, 2]));
+        assert_eq!(kept["aefProfiles"][0]["vendorSpecific-000001"], "kept");
+        // A PATCH cannot bring in what was not agreed on.
+        let path = format!("{}/{}", domain.apis(), kept["apiId"].as_str().unwrap());
+        let patch = json!({ "apiSuppFeats": "1f", "apiStatus": { "aefIds": [domain.aef.id] } });
+        let patched = domain.apf.patch(&path, &patch).await.json();
+        for (pointer, feature) in of {
+            let is_kept = patched.pointer(pointer).is_some();
+            assert_eq!(
+                is_kept,
+                [feature, "3ff"].contains(features),
+                "{features} {pointer}"
+            );
+        }
+    }
+}
+
+/// Clause 8.2.4.2.12: where an API is not active nobody finds it and no grant counts; its publisher sees what it published.
+#[tokio::test]
+async fn an_inactive_api_is_not_to_be_had() {
+    let world = World::start().await;
+    let domain = world.domain("acme").await;
+    let invoker = world.raw_invoker(&[]).await;
+    let id = domain.publish("weather", &["OAUTH"]).await;
+    let path = format!("{}/{id}", domain.apis());
+    let context = format!("{}?authorizationInfo=true", invoker.context());
+    let found = || async { discovered(&invoker).await };
+    let granted = || async {
+        let answer = domain.aef.get(&context).await.json();
+        let info = answer["securityInfo"][0]["authorizationInfo"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        serde_json::from_str::<Value>(&info).unwrap()["apis"].clone()
+    };
+    let negotiated = invoker.negotiate(&domain.aef.id, &["OAUTH"]).await;
+    assert_eq!(negotiated.status, StatusCode::CREATED);
+    assert_eq!(granted().await, json!(["weather"]));
+    let shown = vec![("weather".to_owned(), vec![domain.aef.id.clone()])];
+    assert_eq!(found().await, shown);
+
+    let inactive = json!({ "apiStatus": { "aefIds": [] } });
+    let answer = domain.apf.patch(&path, &inactive).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(
+        answer.json()["aefProfiles"][0]["aefId"],
+        domain.aef.id.as_str()
+    );
+    assert_eq!(domain.apf.get(&path).await.json(), answer.json());
+    assert_eq!(found().await, []);
+    assert_eq!(granted().await, json!([]));
+    let token = invoker
+        .token(Some(&format!("3gpp#{}:weather", domain.aef.id)))
+        .await;
+    assert_eq!(token.status, StatusCode::BAD_REQUEST, "{}", token.json());
+    let again = invoker.negotiate(&domain.aef.id, &["OAUTH"]).await;
+    assert_eq!(again.status, StatusCode::BAD_REQUEST);
+
+    let answer = domain.apf.patch(&path, &json!({ "apiStatus": null })).await;
+    assert!(answer.json().get("apiStatus").is_none());
+    assert_eq!(found().await, shown);
+    assert_eq!(granted().await, json!(["weather"]));
+}
+
+/// Clause 5.3.2.2: a publication that came by this core function goes in circles; another one has its id added to the path.
+#[tokio::test]
+async fn publications_do_not_go_in_circles() {
+    let world = World::start().await;
+    let domain = world.domain("acme").await;
+    let own = ccf_id(&world);
+    let mut description = domain.description("weather", &["PKI"]);
+    description["pubApiPath"] = json!({ "ccfIds": ["another", own] });
+    let answer = domain.apf.post(&domain.apis(), &description).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        answer.json()["invalidParams"][0]["param"],
+        "/pubApiPath/ccfIds"
+    );
+    description["pubApiPath"] = json!({ "ccfIds": [] });
+    let answer = domain.apf.post(&domain.apis(), &description).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    description["pubApiPath"] = json!({ "ccfIds": ["another"] });
+    let answer = domain.apf.post(&domain.apis(), &description).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.json());
+    let mut published = answer.json();
+    assert_eq!(published["pubApiPath"]["ccfIds"], json!(["another", own]));
+    // As it was answered it may come again; invokers are not told of it.
+    let path = format!("{}/{}", domain.apis(), published["apiId"].as_str().unwrap());
+    assert_eq!(
+        domain.apf.put(&path, &published).await.status,
+        StatusCode::OK
+    );
+    published["pubApiPath"] = json!({ "ccfIds": [own, "another"] });
+    assert_eq!(
+        domain.apf.put(&path, &published).await.status,
+        StatusCode::BAD_REQUEST
+    );
+    let invoker = world.raw_invoker(&[]).await;
+    let search = format!(
+        "/service-apis/v1/allServiceAPIs?api-invoker-id={}",
+        invoker.id
+    );
+    let found = invoker.get(&search).await.json();
+    assert!(
+        found["serviceAPIDescriptions"][0]
+            .get("pubApiPath")
+            .is_none()
     );
 }

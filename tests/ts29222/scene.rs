@@ -90,6 +90,14 @@ impl Scene {
                 .await;
             assert_eq!(status, StatusCode::OK, "{said}");
         }
+        // Each AEF hides what is behind it, itself, so that there is something to route.
+        for (domain, api) in domains.iter().zip(&apis) {
+            let hiding = json!({ "what": { "api": { "id": api } }, "aefId": domain.aef.id });
+            let (status, said) = world
+                .operator(http::Method::POST, "/hidden", Some(hiding))
+                .await;
+            assert_eq!(status, StatusCode::OK, "{said}");
+        }
         let invokers = [world.raw_invoker(&[]).await, world.raw_invoker(&[]).await];
         for invoker in &invokers {
             // PATCH is for who agreed to it.
@@ -243,10 +251,14 @@ impl Scene {
                 "{subscriptionId}",
                 &self.subscriptions[&self.counterpart(who, choice).id],
             ),
+            (
+                "{resourceId}",
+                &self.subscriptions[&self.counterpart(who, choice).id],
+            ),
         ] {
             path = path.replace(name, value);
         }
-        let of_apf = operation.path.contains("service-apis/{");
+        let of_apf = operation.path.contains("{apfId}");
         path = path.replace(
             "{serviceApiId}",
             if of_apf && first != self.apis[side] {
@@ -258,7 +270,7 @@ impl Scene {
         if operation.id == "GetPubServAPIs" {
             path = format!("{path}?api-invoker-id={first}");
         }
-        if operation.id == "GetAccContPolList" {
+        if ["GetAccContPolList", "GetAPIRouteInfo"].contains(&operation.id) {
             path = format!("{path}?aef-id={}", who.id);
         }
         let mut request = Request::builder()
@@ -269,6 +281,7 @@ impl Scene {
         }
         let body = match operation.body {
             BodyKind::None => Vec::new(),
+            BodyKind::Form if operation.id == "IntrospectAccessToken" => b"token=x".to_vec(),
             BodyKind::Form => {
                 let form = [
                     ("grant_type", "client_credentials"),

@@ -591,6 +591,6 @@ async fn an_offboarded_invoker_gets_no_token() {
     for caller in [again, world.with_certificate(&invoker.pems)] {
         let answer = caller.form(&invoker.token_path(), &form).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
-        answer.cause();
+        assert_eq!(answer.json()["error"], "invalid_client");
     }
 }

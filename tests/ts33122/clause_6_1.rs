@@ -54,7 +54,7 @@ async fn the_answer_carries_everything() {
         body["notificationDestination"]
     );
     assert_eq!(details["apiInvokerInformation"], "a test");
-    assert_eq!(details["supportedFeatures"], "c");
+    assert_eq!(details["supportedFeatures"], "f");
     assert_eq!(
         details["vendorSpecific-000001"],
         body["vendorSpecific-000001"]

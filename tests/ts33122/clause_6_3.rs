@@ -222,7 +222,7 @@ async fn ids_must_agree_and_nobody_learns_which_exist() {
     );
     let body = crate::support::people::wishes(&[(&domain.aef.id, &["PKI"])]);
     let subscription = serde_json::json!({
-        "events": ["SERVICE_API_AVAILABLE"], "notificationDestination": "https://invoker.example/events"
+        "events": ["SERVICE_API_AVAILABLE"], "notificationDestination": "https://127.0.0.1:1/events"
     });
     let answer = other
         .post(

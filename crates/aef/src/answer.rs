@@ -99,6 +99,15 @@ pub(crate) enum Denial {
     /// The body is of another kind.
     #[error("send the body as application/json")]
     MediaType,
+    /// The gateway's own resources take one method.
+    #[error("this resource takes POST alone")]
+    PostOnly,
+    /// The body is over the limit.
+    #[error("the body is too large")]
+    TooLarge,
+    /// There is no body where there must be one.
+    #[error("this resource takes a body: send one, with its `Content-Length`")]
+    LengthMissing,
 }
 
 impl Denial {
@@ -108,7 +117,9 @@ impl Denial {
             Self::AmbiguousPath | Self::ManyCredentials | Self::BodyBroken | Self::Malformed => {
                 StatusCode::BAD_REQUEST
             }
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Method | Self::PostOnly => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::LengthMissing => StatusCode::LENGTH_REQUIRED,
             Self::NoCredential
             | Self::InvalidToken
             | Self::ExpiredToken
@@ -137,7 +148,10 @@ impl Denial {
             Self::DeadKey => Some("SECURITY_KEY_INVALID"),
             Self::RateExceeded { .. } | Self::TotalExhausted => Some("OVERLIMIT_USAGE"),
             Self::AmbiguousPath => Some("INVALID_API"),
-            Self::BodyBroken | Self::Malformed => Some("INVALID_MSG_FORMAT"),
+            Self::BodyBroken | Self::Malformed | Self::MediaType => Some("INVALID_MSG_FORMAT"),
+            Self::TooLarge | Self::LengthMissing => Some("INCORRECT_LENGTH"),
+            Self::TooManyQuestions => Some("NF_CONGESTION_RISK"),
+            Self::PostOnly => Some("INVALID_API"),
             Self::UnknownApi => Some("RESOURCE_URI_STRUCTURE_NOT_FOUND"),
             _ => None,
         }
@@ -208,6 +222,9 @@ impl Denial {
                 header::WWW_AUTHENTICATE,
                 HeaderValue::from_static(challenge),
             );
+        }
+        if *self == Self::PostOnly {
+            headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
         }
         if let Some(seconds) = self.retry_after() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

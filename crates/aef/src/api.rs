@@ -18,7 +18,9 @@ use capif_spec::{
     events::{CapifEvent, CapifEventDetail, EventNotification},
     json,
 };
-use capif_transport::{Body, Closing, Connection, Peer, collect, empty, full};
+use capif_transport::{
+    Body, BodyError, Closing, Connection, Peer, collect, empty, full, is_absent,
+};
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use serde::{Serialize, de::DeserializeOwned};
@@ -84,9 +86,7 @@ impl OwnApi {
         if !is_ccf(&connection.peer) {
             return Err(Denial::CcfOnly);
         }
-        if parts.method != Method::POST {
-            return Err(Denial::Method);
-        }
+        held_to_the_rules(&parts, &body)?;
         match path {
             NOTIFICATIONS => {
                 let notification: EventNotification = message(body, BODY_BYTES_MAX).await?;
@@ -128,12 +128,7 @@ impl OwnApi {
         body: Body,
         connection: &Connection,
     ) -> Result<Response<Body>, Denial> {
-        if parts.method != Method::POST {
-            return Err(Denial::Method);
-        }
-        if !is_json(&parts.headers) {
-            return Err(Denial::MediaType);
-        }
+        held_to_the_rules(parts, &body)?;
         if !self.checks.take(connection.remote.ip(), Instant::now()) {
             return Err(Denial::TooManyQuestions);
         }
@@ -198,6 +193,8 @@ impl OwnApi {
             }
             CapifEvent::ServiceApiUpdate => {
                 if detail.is_none_or(|detail| concerns(detail, self.publication.api_id())) {
+                    // Once the new methods are to be seen, nothing of before is believed any more.
+                    self.contexts.forget_all();
                     // Without the new methods there is no acknowledgement, and the event comes again.
                     let looked = tokio::time::timeout(ANSWER_TIME, self.publication.look()).await;
                     self.contexts.forget_all();
@@ -242,8 +239,27 @@ fn concerns(detail: &CapifEventDetail, api_id: &ServiceApiId) -> bool {
 async fn message<T: DeserializeOwned>(body: Body, bytes_max: usize) -> Result<T, Denial> {
     let body = collect(body, bytes_max, BODY_TIME)
         .await
-        .map_err(|_| Denial::Malformed)?;
+        .map_err(|error| match error {
+            BodyError::TooLarge { .. } => Denial::TooLarge,
+            _ => Denial::Malformed,
+        })?;
     json::from_slice(&body).map_err(|_| Denial::Malformed)
+}
+
+/// What every message to the gateway itself must be (TS 29.222 clause 7).
+fn held_to_the_rules(parts: &Parts, body: &Body) -> Result<(), Denial> {
+    if parts.method != Method::POST {
+        return Err(Denial::PostOnly);
+    }
+    let announced = parts.headers.contains_key(header::CONTENT_LENGTH)
+        || parts.headers.contains_key(header::TRANSFER_ENCODING);
+    if !announced && is_absent(body) {
+        return Err(Denial::LengthMissing);
+    }
+    if !is_json(&parts.headers) {
+        return Err(Denial::MediaType);
+    }
+    Ok(())
 }
 
 fn json_answer<T: Serialize>(answer: &T) -> Response<Body> {

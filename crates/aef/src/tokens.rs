@@ -13,7 +13,7 @@ use capif_client::Provider;
 use capif_spec::{json, security::AccessTokenClaims};
 use jsonwebtoken::{
     Algorithm, DecodingKey, Validation,
-    jwk::{AlgorithmParameters, EllipticCurve, Jwk},
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm},
 };
 use serde::Deserialize;
 use time::OffsetDateTime;
@@ -45,6 +45,8 @@ const KEYS_MAX: usize = 64;
 
 struct Key {
     kid: String,
+    /// What the key is for: never what a token says.
+    algorithm: Algorithm,
     key: DecodingKey,
 }
 
@@ -108,7 +110,7 @@ impl<S: KeySource> TokenKeys<S> {
             return Err(Denial::InvalidToken);
         }
         let (header, claims) = split(token).ok_or(Denial::InvalidToken)?;
-        if header.crit.is_some() || header.alg != "ES256" {
+        if header.crit.is_some() || !["ES256", "RS256"].contains(&header.alg.as_str()) {
             return Err(Denial::InvalidToken);
         }
         if !self.holds(&header.kid) {
@@ -119,7 +121,10 @@ impl<S: KeySource> TokenKeys<S> {
             .iter()
             .find(|key| key.kid == header.kid)
             .ok_or(Denial::InvalidToken)?;
-        let mut validation = Validation::new(Algorithm::ES256);
+        if header.alg != format!("{:?}", key.algorithm) {
+            return Err(Denial::InvalidToken);
+        }
+        let mut validation = Validation::new(key.algorithm);
         // Time is judged below, by the gateway's own clock.
         validation.validate_exp = false;
         validation.validate_nbf = false;
@@ -229,19 +234,26 @@ fn split(token: &str) -> Option<(JoseHeader, AccessTokenClaims)> {
     ))
 }
 
-/// The ES256 keys of a JWKS. One that cannot be read is left out; it takes no other along.
+/// The keys of a JWKS: for ES256, and for RS256 where the core function serves deployed clients. One that cannot be read is left out;
+/// it takes no other along.
 fn read(set: &serde_json::Value) -> Vec<Key> {
     let keys = set.get("keys").and_then(serde_json::Value::as_array);
     let keys = keys.into_iter().flatten();
     keys.filter_map(|jwk| {
         let jwk: Jwk = serde_json::from_value(jwk.clone()).ok()?;
-        let AlgorithmParameters::EllipticCurve(key) = &jwk.algorithm else {
-            return None;
+        let algorithm = match &jwk.algorithm {
+            AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
+                Algorithm::ES256
+            }
+            AlgorithmParameters::RSA(_)
+                if jwk.common.key_algorithm == Some(KeyAlgorithm::RS256) =>
+            {
+                Algorithm::RS256
+            }
+            _ => return None,
         };
-        if key.curve != EllipticCurve::P256 {
-            return None;
-        }
         Some(Key {
+            algorithm,
             key: DecodingKey::from_jwk(&jwk).ok()?,
             kid: jwk.common.key_id?,
         })

@@ -90,7 +90,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         Command::Verify(args) => verify(&args).await,
         Command::List(args) => list(&args).await,
         Command::Head(folder) => {
-            let heads: Heads = Operator::of(&folder.dir).get("/audit/head").await?;
+            let heads: Heads = folder.operator()?.get("/audit/head").await?;
             match heads.end {
                 Some(end) => output::line(&end)?,
                 None => output::note("the audit trail is empty"),
@@ -112,7 +112,7 @@ async fn verify(args: &Verify) -> Result<Exit, Failure> {
         .collect();
     let outcome = match &args.file {
         Some(file) => verify_file(file, noted)?,
-        None => verify_served(&Operator::of(&args.folder.dir), &noted).await?,
+        None => verify_served(&args.folder.operator()?, &noted).await?,
     };
     let verified = outcome.map_err(|broken| {
         Failure::new(
@@ -213,7 +213,7 @@ fn verify_file(path: &Path, marks: Vec<Mark>) -> Result<Result<Verified, Broken>
 }
 
 async fn list(args: &List) -> Result<Exit, Failure> {
-    let operator = Operator::of(&args.folder.dir);
+    let operator = args.folder.operator()?;
     let everything = args.since.is_none() && args.subject.is_none();
     let mut rows = Vec::new();
     let mut after = None;
@@ -328,7 +328,10 @@ mod tests {
                 since: since.map(|since| since.parse().unwrap()),
                 subject: subject.map(str::to_owned),
                 output: Format::Table,
-                folder: CcfFolder { dir: "d".into() },
+                folder: CcfFolder {
+                    dir: "d".into(),
+                    remote: Default::default(),
+                },
             };
             is_wanted(&record, &args)
         };

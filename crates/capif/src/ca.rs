@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{
     exit::{Exit, Failure},
-    operator::{CcfFolder, Operator, dir_option},
+    operator::{CcfFolder, dir_option},
     output::{self, Format},
     seal,
 };
@@ -67,7 +67,7 @@ struct Retire {
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     match args.command {
         Command::Status(args) => {
-            let authorities = Operator::of(&args.folder.dir).get("/authority").await?;
+            let authorities = args.folder.operator()?.get("/authority").await?;
             show(&authorities, args.output)
         }
         Command::Roll(args) => roll(args).await,
@@ -81,7 +81,7 @@ async fn roll(args: RollArgs) -> Result<Exit, Failure> {
         root: args.root,
         overlap_seconds: args.overlap.as_secs(),
     };
-    let operator = Operator::of(&args.folder.dir);
+    let operator = args.folder.operator()?;
     if args.overlap.is_zero() {
         let before: Authorities = operator.get("/authority").await?;
         may_end(in_state(&before, "current"), args.yes)?;
@@ -111,7 +111,7 @@ async fn roll(args: RollArgs) -> Result<Exit, Failure> {
 }
 
 async fn retire(args: Retire) -> Result<Exit, Failure> {
-    let operator = Operator::of(&args.folder.dir);
+    let operator = args.folder.operator()?;
     let before: Authorities = operator.get("/authority").await?;
     may_end(in_state(&before, "overlapping"), args.yes)?;
     let _after: Authorities = operator.post("/authority/retire", &json!({})).await?;

@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use http_body_util::BodyExt;
 
 use crate::{
-    enrol::{Enrolled, InvokerFolder, Papers},
+    enrol::{Enrolled, InvokerFolder, Papers, Patience},
     exit::{Exit, Failure},
     input, logging, output,
 };
@@ -22,6 +22,8 @@ pub(crate) struct Args {
     /// The enrolment code, the first time: itself, a file that holds it, or `-` for standard input
     #[arg(long, value_name = "CODE")]
     code: Option<String>,
+    #[command(flatten)]
+    patience: Patience,
     #[command(flatten)]
     folder: InvokerFolder,
     /// A header of the request; may be repeated
@@ -48,7 +50,8 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     let enrolled = match &args.code {
         Some(code) => {
             let papers = Papers::from_code(code)?;
-            Enrolled::enrol(papers, OnboardingRequest::default(), &args.folder).await?
+            let request = OnboardingRequest::default();
+            Enrolled::enrol_within(papers, request, &args.folder, &args.patience).await?
         }
         None => Enrolled::open(&args.folder).await?,
     };
@@ -222,6 +225,7 @@ mod tests {
     async fn a_body_is_json_unless_said_otherwise() {
         let args = |headers: &[&str], data: Option<&str>| Args {
             code: None,
+            patience: Patience::default(),
             folder: InvokerFolder::default(),
             headers: headers
                 .iter()

@@ -3,10 +3,10 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    api, audit, ca, call, config, demo,
+    account, api, approve, audit, ca, call, config, demo,
     exit::{self, Exit, Failure},
-    gateway, init, invite, invoker, keys, list, offboard, output, permit, policy, provider, renew,
-    revoke, serve,
+    gateway, hide, init, invite, invoker, keys, list, offboard, operators, output, permit, policy,
+    provider, reject, renew, revoke, serve, sidecar,
 };
 
 /// Common API framework of 3GPP: core function, gateway, invoker and provider in one program
@@ -39,14 +39,22 @@ enum Command {
     Api(api::Args),
     /// Invite an API invoker: print one enrolment code
     Invite(invite::Args),
+    /// Let an enrolment pass that waits for the operator
+    Approve(approve::Args),
+    /// Turn an enrolment down that waits for the operator
+    Reject(reject::Args),
     /// Call an API: onboard once, negotiate, send the request
     Call(call::Args),
+    /// Serve applications that know nothing of CAPIF: a local proxy that calls in an API invoker's name
+    Sidecar(sidecar::Args),
     /// Act as an API invoker, one procedure at a time
     Invoker(invoker::Args),
     /// List what a core function holds
     List(list::Args),
     /// Bound the use of an API: how many calls, how often, when
     Policy(policy::Args),
+    /// Hide the topology behind an API: show one AEF in the place of those that expose it
+    Hide(hide::Args),
     /// Take an API invoker's authorization away, until it is permitted again
     Revoke(revoke::Args),
     /// Let an API invoker back in whose authorization was revoked
@@ -57,6 +65,10 @@ enum Command {
     Ca(ca::Args),
     /// Look after the keys that sign access tokens
     Keys(keys::Args),
+    /// Look after the accounts by which deployed clients fetch their credentials
+    Account(account::Args),
+    /// Let people operate the core function from another machine
+    Operator(operators::Args),
     /// Verify and list the audit trail: who did what
     Audit(audit::Args),
     /// Remove an API invoker from the core function, as its operator
@@ -109,15 +121,21 @@ async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Gateway(args) => gateway::run(args).await,
         Command::Api(args) => api::run(args).await,
         Command::Invite(args) => invite::run(args).await,
+        Command::Approve(args) => approve::run(args).await,
+        Command::Reject(args) => reject::run(args).await,
         Command::Call(args) => call::run(args).await,
+        Command::Sidecar(args) => sidecar::run(args).await,
         Command::Invoker(args) => invoker::run(args).await,
         Command::List(args) => list::run(args).await,
         Command::Policy(args) => policy::run(args).await,
+        Command::Hide(args) => hide::run(args).await,
         Command::Revoke(args) => revoke::run(args).await,
         Command::Permit(args) => permit::run(args).await,
         Command::Renew(args) => renew::run(args).await,
         Command::Ca(args) => ca::run(args).await,
         Command::Keys(args) => keys::run(args).await,
+        Command::Account(args) => account::run(args).await,
+        Command::Operator(args) => operators::run(args).await,
         Command::Audit(args) => audit::run(args).await,
         Command::Offboard(args) => offboard::run(args).await,
         Command::Demo(args) => demo::run(args).await,

@@ -10,7 +10,7 @@ use clap::Subcommand;
 
 use crate::{
     exit::{Exit, Failure},
-    operator::{CcfFolder, not_initialised},
+    operator::{OwnFolder, not_initialised},
     output,
 };
 
@@ -23,11 +23,11 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Say whether the configuration can be used, and if not, which key is wrong
-    Check(CcfFolder),
+    Check(OwnFolder),
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
-    let Command::Check(CcfFolder { dir }) = &args.command;
+    let Command::Check(OwnFolder { dir }) = &args.command;
     if !dir.join(ID_FILE).exists() && !dir.join(FILE_NAME).exists() {
         return Err(not_initialised(dir));
     }

@@ -24,6 +24,8 @@ mod s3;
 
 mod control;
 
+mod decisions;
+
 mod s4;
 
 mod s0;
@@ -63,6 +65,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     provider::play(&mut stage, &mut world).await?;
     s3::play(&mut stage, &mut world).await?;
     control::play(&mut stage, &mut world).await?;
+    decisions::play(&mut stage, &world).await?;
     s4::play(&mut stage, &mut world).await?;
     s0::play(&mut stage, &mut world).await?;
     world.end().await;

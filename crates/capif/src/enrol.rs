@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use capif_client::{Enrolment, EnrolmentCode, Error, Invoker, Keystore, OnboardingRequest};
@@ -10,6 +11,7 @@ use capif_transport::{Clock, Fingerprint, SharedClock, SystemClock};
 use http::StatusCode;
 
 use crate::{
+    ca::duration,
     exit::{Exit, Failure},
     folder::{StateFolder, root_of},
     input, output,
@@ -22,6 +24,33 @@ pub(crate) struct InvokerFolder {
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
 }
+
+/// How long to wait for somebody's approval.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Patience {
+    /// How long to wait when the core function's operator has to approve the enrolment, like 10m or 2h [default: 5m]
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "no_wait")]
+    wait: Option<Duration>,
+    /// Not to wait for the operator's approval: the same command asks again later
+    #[arg(long)]
+    no_wait: bool,
+}
+
+impl Patience {
+    fn time(&self) -> Duration {
+        if self.no_wait {
+            Duration::ZERO
+        } else {
+            self.wait.unwrap_or(WAIT)
+        }
+    }
+}
+
+/// How long approval is waited for when nothing is said.
+const WAIT: Duration = Duration::from_secs(300);
+
+/// The pause before approval is asked for again, at first and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// An API invoker with the folder that it lives in.
 #[derive(Debug)]
@@ -104,6 +133,19 @@ impl Enrolled {
         request: OnboardingRequest,
         which: &InvokerFolder,
     ) -> Result<Self, Failure> {
+        Self::enrol_within(papers, request, which, &Patience::default()).await
+    }
+
+    /// The same with a patience of the user's own, should an operator have to approve.
+    ///
+    /// # Errors
+    /// As [`Enrolled::enrol`].
+    pub(crate) async fn enrol_within(
+        papers: Papers,
+        request: OnboardingRequest,
+        which: &InvokerFolder,
+        patience: &Patience,
+    ) -> Result<Self, Failure> {
         let (folder, state) = match &which.dir {
             Some(dir) => (dir.clone(), None),
             None => {
@@ -124,7 +166,7 @@ impl Enrolled {
             // A folder that the user chose may be that of another one: then this is refused.
             _ => {
                 let enrolment = papers.complete(clock()).await?;
-                Invoker::onboard(keystore, &enrolment, request, clock()).await?
+                onboard(&keystore, &enrolment, &request, patience.time()).await?
             }
         };
         if was_enrolled {
@@ -177,6 +219,34 @@ impl Enrolled {
             "`capif invoker offboard --dir {}` clears this enrolment, and then a new code can be used",
             self.folder.display()
         ))
+    }
+}
+
+/// Onboards; while the operator has not decided, asks again with the very same request.
+async fn onboard(
+    keystore: &Keystore,
+    enrolment: &Enrolment,
+    request: &OnboardingRequest,
+    patience: Duration,
+) -> Result<Invoker, Error> {
+    let (mut pause, pause_max) = PAUSES;
+    let mut waited = Duration::ZERO;
+    loop {
+        let outcome = Invoker::onboard(keystore.clone(), enrolment, request.clone(), clock()).await;
+        if !matches!(outcome, Err(Error::ApprovalPending { .. })) || waited >= patience {
+            return outcome;
+        }
+        if waited.is_zero() {
+            output::note(&format!(
+                "{} has the request and waits for its operator's approval (`capif list pending` and `capif approve` there); \
+                 this asks again until it is given, and the same command does so later",
+                enrolment.address
+            ));
+        }
+        pause = pause.min(patience.saturating_sub(waited));
+        tokio::time::sleep(pause).await;
+        waited += pause;
+        pause = (pause * 2).min(pause_max);
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The bundle from the core function's operator (`capif provider add`); used once
+    /// The bundle from the core function's operator (`capif provider add`); used when the folder holds no registration
     #[arg(long, value_name = "FILE", required_unless_present = "dir")]
     bundle: Option<PathBuf>,
     /// The name of the API: the first segment of its paths
@@ -166,7 +166,7 @@ fn explain(dir: &Path, error: &GatewayError) -> Failure {
         }
         (GatewayError::Ccf(_), ErrorKind::Authentication) => {
             Failure::of(Exit::Authentication, error).next(&format!(
-                "if the operator removed this provider, or its certificates ended while it was off, delete {} and register with a new bundle",
+                "if the operator removed this provider, or its certificates ended while it was off, delete {} and register with a new bundle, or with the same one if it is reusable",
                 dir.display()
             ))
         }

@@ -13,7 +13,7 @@ use capif_transport::SystemClock;
 
 use crate::{
     exit::{Exit, Failure},
-    operator::{CcfFolder, dir_option},
+    operator::{OwnFolder, dir_option},
     output,
 };
 
@@ -41,7 +41,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", requires = "ca_certificate")]
     ca_root: Option<PathBuf>,
     #[command(flatten)]
-    folder: CcfFolder,
+    folder: OwnFolder,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {

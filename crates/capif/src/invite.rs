@@ -31,6 +31,9 @@ pub(crate) struct Args {
     /// How long the code can be used [default: onboarding.credential_minutes of capif.toml]
     #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u32).range(1..=43_200))]
     minutes: Option<u32>,
+    /// Whoever enrols with it waits for `capif approve` [default: onboarding.approval of capif.toml]
+    #[arg(long)]
+    approval: bool,
     /// What is printed
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -71,7 +74,7 @@ enum Output {
 }
 
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
-    let operator = Operator::of(&args.folder.dir);
+    let operator = args.folder.operator()?;
     if args.token_file.is_some() || args.token_sha256.is_some() {
         return hand_over(&operator, args).await;
     }
@@ -86,6 +89,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     let invite = NewInvite {
         apis: named(&args.apis),
         minutes: args.minutes,
+        approval: args.approval,
     };
     let parts: EnrolmentParts = operator.post("/invites", &invite).await?;
     if let Some(folder) = &args.out {
@@ -148,6 +152,8 @@ struct HandOver {
     expires: DateTime,
     #[serde(skip_serializing_if = "Option::is_none")]
     apis: Option<BTreeSet<String>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    approval: bool,
 }
 
 /// Tells the core function of a credential that somebody else issued (TS 33.122 clause 6.1 step 2 in its first form).
@@ -161,6 +167,7 @@ async fn hand_over(operator: &Operator, args: Args) -> Result<Exit, Failure> {
         token_sha256: args.token_sha256,
         expires: expires.clone(),
         apis: named(&args.apis),
+        approval: args.approval,
     };
     let taken: Value = operator.post("/credentials", &content).await?;
     if args.output == Output::Json {

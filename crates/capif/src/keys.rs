@@ -5,7 +5,7 @@ use clap::Subcommand;
 
 use crate::{
     exit::{Exit, Failure},
-    operator::{CcfFolder, Operator},
+    operator::CcfFolder,
     output::{self, Format},
 };
 
@@ -44,7 +44,7 @@ struct RotateArgs {
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     match args.command {
         Command::List(args) => {
-            let keys: Vec<TokenKeyStatus> = Operator::of(&args.folder.dir).get("/keys").await?;
+            let keys: Vec<TokenKeyStatus> = args.folder.operator()?.get("/keys").await?;
             show(&keys, args.output)
         }
         Command::Rotate(args) => rotate(args).await,
@@ -55,7 +55,9 @@ async fn rotate(args: RotateArgs) -> Result<Exit, Failure> {
     let rotate = Rotate {
         compromise: args.compromise,
     };
-    let keys: Vec<TokenKeyStatus> = Operator::of(&args.folder.dir)
+    let keys: Vec<TokenKeyStatus> = args
+        .folder
+        .operator()?
         .post("/keys/rotate", &rotate)
         .await?;
     let newest = keys.last();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use capif_spec::common::DateTime;
 use clap::ValueEnum;
 use serde_json::Value;
 
@@ -22,14 +23,59 @@ pub(crate) struct Args {
     /// Of expiring: what ends within this time, like 30d or 12h [default: 30d]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     within: Option<Duration>,
+    #[command(flatten)]
+    logs: Logs,
+    #[command(flatten)]
+    folder: CcfFolder,
+}
+
+/// Which invocation logs.
+#[derive(Debug, Default, clap::Args)]
+struct Logs {
     /// Of logs: only what this AEF reported
     #[arg(long, value_name = "ID", value_parser = id)]
     aef: Option<String>,
+    /// Of logs: only calls of this API invoker
+    #[arg(long, value_name = "ID", value_parser = id)]
+    invoker: Option<String>,
+    /// Of logs: only calls of APIs of this name
+    #[arg(long, value_name = "NAME")]
+    api: Option<String>,
+    /// Of logs: only calls of the API of this id
+    #[arg(long, value_name = "ID", value_parser = id)]
+    api_id: Option<String>,
+    /// Of logs: only calls that ended so, like 200
+    #[arg(long, value_name = "RESULT")]
+    result: Option<String>,
+    /// Of logs: only calls from this time on, like 2026-01-31T08:00:00Z
+    #[arg(long, value_name = "TIME")]
+    from: Option<DateTime>,
+    /// Of logs: only calls until this time
+    #[arg(long, value_name = "TIME")]
+    to: Option<DateTime>,
     /// Of logs: only what follows this entry
     #[arg(long, value_name = "ID", value_parser = id)]
     after: Option<String>,
-    #[command(flatten)]
-    folder: CcfFolder,
+}
+
+impl Logs {
+    /// What is said, as parameters of a query.
+    fn parameters(&self) -> Vec<(&'static str, String)> {
+        let time = |time: &Option<DateTime>| time.as_ref().map(ToString::to_string);
+        [
+            ("aef", self.aef.clone()),
+            ("invoker", self.invoker.clone()),
+            ("api", self.api.clone()),
+            ("apiId", self.api_id.clone()),
+            ("result", self.result.clone()),
+            ("from", time(&self.from)),
+            ("to", time(&self.to)),
+            ("after", self.after.clone()),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
+    }
 }
 
 /// What can be listed.
@@ -37,6 +83,8 @@ pub(crate) struct Args {
 pub(crate) enum What {
     /// The onboarded API invokers
     Invokers,
+    /// The enrolments that wait for the operator, and those that were rejected lately
+    Pending,
     /// The published service APIs
     Apis,
     /// What invokers negotiated: which method at which AEF
@@ -55,14 +103,29 @@ pub(crate) enum What {
     Expiring,
     /// The API invokers that were here, as far as account of them is kept
     Offboarded,
+    /// The event subscriptions in full, and since when what waits for each
+    Subscriptions,
+    /// What waits for whom, and since when: events, revocations, callbacks
+    Notifications,
+    /// How long invocation logs are kept, API by API
+    #[value(skip)]
+    Retentions,
+    /// Behind which APIs the topology is hidden, and by which AEF
+    Hidden,
     /// The access control policies
     #[value(skip)]
     Policies,
+    /// What is shown to whom in discovery
+    #[value(skip)]
+    DiscoveryPolicies,
+    /// The accounts of the account service
+    #[value(skip)]
+    Accounts,
 }
 
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     let query = query(&args)?;
-    let operator = Operator::of(&args.folder.dir);
+    let operator = args.folder.operator()?;
     show_path(&operator, args.what, &query, args.output, |_| true).await
 }
 
@@ -109,19 +172,18 @@ fn query(args: &Args) -> Result<String, Failure> {
         }
         return Ok(format!("?withinSeconds={}", within.as_secs()));
     }
-    let given: Vec<String> = [("aef", &args.aef), ("after", &args.after)]
-        .into_iter()
-        .filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?)))
-        .collect();
+    let given = args.logs.parameters();
     if given.is_empty() {
         return Ok(String::new());
     }
     if args.what != What::Logs {
         return Err(Failure::usage(
-            "--aef and --after belong to `capif list logs`",
+            "--aef, --invoker, --api, --api-id, --result, --from, --to and --after belong to `capif list logs`",
         ));
     }
-    Ok(format!("?{}", given.join("&")))
+    let query =
+        serde_urlencoded::to_string(given).map_err(|error| Failure::of(Exit::Usage, &error))?;
+    Ok(format!("?{query}"))
 }
 
 /// An id as it may stand in a query.
@@ -141,6 +203,7 @@ impl What {
     fn path(self) -> &'static str {
         match self {
             Self::Invokers => "invokers",
+            Self::Pending => "pending",
             Self::Apis => "apis",
             Self::Contexts => "contexts",
             Self::Events => "events",
@@ -150,7 +213,13 @@ impl What {
             Self::Renewals => "renewals",
             Self::Expiring => "expiring",
             Self::Offboarded => "offboarded",
+            Self::Subscriptions => "subscriptions",
+            Self::Notifications => "notifications",
+            Self::Retentions => "retentions",
+            Self::Hidden => "hidden",
             Self::Policies => "policies",
+            Self::DiscoveryPolicies => "discovery-policies",
+            Self::Accounts => "accounts",
         }
     }
 
@@ -162,7 +231,20 @@ impl What {
                 ("CERTIFICATE ENDS", "/certificateEnds"),
                 ("APIS", "/apis"),
                 ("BARRED", "/barred"),
+                ("BY", "/issuer"),
                 ("INFORMATION", "/information"),
+            ],
+            Self::Pending => &[
+                ("ID", "/id"),
+                ("WHAT", "/what"),
+                ("SINCE", "/since"),
+                ("UNTIL", "/until"),
+                ("WANTED", "/apis"),
+                ("ALLOWED", "/allowed"),
+                ("ISSUER", "/issuer"),
+                ("INFORMATION", "/information"),
+                ("REJECTED", "/rejected"),
+                ("REASON", "/reason"),
             ],
             Self::Apis => &[
                 ("API", "/apiName"),
@@ -196,10 +278,29 @@ impl What {
                 ("PROVIDER", "/apiProvDomId"),
                 ("NAME", "/name"),
                 ("REGISTERED", "/registered"),
+                ("BY", "/issuer"),
+                ("REUSABLE UNTIL", "/reusableUntil"),
                 ("ROLES", "/functions/*/role"),
                 ("FUNCTIONS", "/functions/*/id"),
             ],
-            Self::Alarms => &[
+            Self::Subscriptions => &[
+                ("SUBSCRIPTION", "/subscriptionId"),
+                ("SUBSCRIBER", "/subscriber"),
+                ("ROLE", "/role"),
+                ("WAITING", "/waiting"),
+                ("SINCE", "/since"),
+                ("DELIVERED", "/delivered"),
+                ("WEBSOCKET", "/websocket"),
+                ("EVENTS", "/events"),
+                ("DESTINATION", "/notificationDestination"),
+            ],
+            Self::Retentions => &[
+                ("API", "/apiName"),
+                ("ID", "/apiId"),
+                ("HOURS", "/hours"),
+                ("PUBLISHED", "/published"),
+            ],
+            Self::Alarms | Self::Notifications => &[
                 ("RECEIVER", "/receiver"),
                 ("SINCE", "/since"),
                 ("WAITING", "/waiting"),
@@ -235,6 +336,24 @@ impl What {
                 ("REACHED", "/apis"),
                 ("CALLS", "/invocations"),
             ],
+            Self::Accounts => &[
+                ("NAME", "/username"),
+                ("UUID", "/uuid"),
+                ("ADMINISTRATOR", "/administrator"),
+                ("MADE", "/onboarding_date"),
+                ("ENTERPRISE", "/enterprise"),
+                ("EMAIL", "/email"),
+            ],
+            Self::Hidden => &[
+                ("API", "/name"),
+                ("ID", "/apiId"),
+                ("PROVIDER", "/apiProvDomId"),
+                ("BY", "/aefId"),
+                ("BEHIND", "/behind"),
+                ("ROUTES", "/routes"),
+                ("APIS", "/apis"),
+                ("STATE", "/state"),
+            ],
             Self::Policies => &[
                 ("API", "/apiName"),
                 ("ID", "/apiId"),
@@ -242,8 +361,17 @@ impl What {
                 ("TOTAL", "/total"),
                 ("USED", "/used"),
                 ("PER SECOND", "/perSecond"),
+                ("SLICES", "/slices"),
                 ("FROM", "/times/*/from"),
                 ("TO", "/times/*/to"),
+            ],
+            Self::DiscoveryPolicies => &[
+                ("WHO", "/who"),
+                ("BY", "/by"),
+                ("OF", "/of"),
+                ("SHOWN", "/shows"),
+                ("PUBLISHED", "/meets"),
+                ("FROM", "/from"),
             ],
         }
     }
@@ -263,7 +391,7 @@ fn cells(row: &Value, columns: &[Column]) -> Vec<String> {
             match cell {
                 Some(cell) if !cell.is_empty() => cell,
                 // An enrolment without a list reaches every API.
-                _ if *heading == "APIS" => "all".to_owned(),
+                _ if ["APIS", "WANTED", "ALLOWED"].contains(heading) => "all".to_owned(),
                 // A policy that names nobody is for each one without a policy of its own.
                 _ if *heading == "FOR" => "everyone".to_owned(),
                 _ => String::new(),
@@ -310,6 +438,7 @@ mod tests {
                 "2027-02-19T05:09:03Z",
                 "all",
                 "",
+                "",
                 ""
             ]
         );
@@ -344,6 +473,7 @@ mod tests {
                 "100",
                 "7",
                 "",
+                "",
                 "2026-11-21T08:00:00Z,2026-11-22T08:00:00Z",
                 "2026-11-21T12:00:00Z,"
             ]
@@ -356,9 +486,14 @@ mod tests {
             what,
             output: Format::Table,
             within: None,
-            aef: aef.map(str::to_owned),
-            after: None,
-            folder: CcfFolder { dir: ".".into() },
+            logs: Logs {
+                aef: aef.map(str::to_owned),
+                ..Logs::default()
+            },
+            folder: CcfFolder {
+                dir: ".".into(),
+                remote: Default::default(),
+            },
         };
         assert_eq!(query(&args(What::Logs, Some("AEF1"))).unwrap(), "?aef=AEF1");
         assert_eq!(query(&args(What::Invokers, None)).unwrap(), "");
@@ -375,6 +510,18 @@ mod tests {
             "?withinSeconds=3600"
         );
         assert_eq!(query(&within(What::Logs)).unwrap_err().exit, Exit::Usage);
+        let some = Args {
+            logs: Logs {
+                api: Some("a&b".to_owned()),
+                from: Some("2026-01-31T08:00:00Z".parse().unwrap()),
+                ..Logs::default()
+            },
+            ..args(What::Logs, None)
+        };
+        assert_eq!(
+            query(&some).unwrap(),
+            "?api=a%26b&from=2026-01-31T08%3A00%3A00Z"
+        );
         assert!(id("AEF1/0001").is_ok() && id("a&b").is_err() && id("").is_err());
     }
 }

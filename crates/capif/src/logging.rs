@@ -3,7 +3,11 @@
 //! Choice: only this product's own events follow the configured level. What the libraries below say at `debug` and `trace` can
 //! hold headers and bodies, and with them credentials, so of them only warnings are taken.
 
-use std::fmt::{self, Write};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write},
+    ops::Range,
+};
 
 use capif_ccf::config::{LogFormat, LogSection};
 use capif_transport::{Clock, SystemClock};
@@ -25,6 +29,9 @@ use tracing_subscriber::{
 };
 
 use crate::{exit::Failure, output::is_hidden};
+
+/// Room for the line of a request.
+const LINE_CHARS: usize = 192;
 
 /// The target of the line that every answered request leaves.
 const REQUEST: &str = "capif::request";
@@ -107,24 +114,31 @@ where
     }
 }
 
-/// The fields of an event in their order.
+/// The fields of an event in their order, all in one text.
 #[derive(Default)]
 struct Fields {
-    message: String,
-    others: Vec<(&'static str, String)>,
+    /// The values, one after the other.
+    text: String,
+    message: Range<usize>,
+    others: Vec<(&'static str, Range<usize>)>,
 }
 
 impl Fields {
+    fn at(&self, place: &Range<usize>) -> &str {
+        self.text.get(place.clone()).unwrap_or_default()
+    }
+
     fn value(&self, name: &str) -> &str {
         self.others
             .iter()
             .find(|(known, _)| *known == name)
-            .map_or("", |(_, value)| value.as_str())
+            .map_or("", |(_, place)| self.at(place))
     }
 
     fn line(&self) -> String {
-        let mut line = escaped(&self.message);
-        for (name, value) in &self.others {
+        let mut line = escaped(self.at(&self.message)).into_owned();
+        for (name, place) in &self.others {
+            let value = self.at(place);
             let quote = value.is_empty() || value.contains([' ', '"']);
             let value = escaped(value);
             let _infallible = if quote {
@@ -139,47 +153,62 @@ impl Fields {
     /// The answer to a request: status, method, operation, who asked, how long it took, why not, and the id by which
     /// the one who asked may refer to it.
     fn request(&self) -> String {
-        let mut line = format!(
-            "{} {} {}",
-            self.value("status"),
-            self.value("method"),
-            self.value("operation")
-        );
+        let mut line = String::with_capacity(LINE_CHARS);
+        let operation = [self.value("method"), self.value("operation")];
+        line.push_str(self.value("status"));
+        for word in operation {
+            line.push(' ');
+            line.push_str(word);
+        }
         let caller = self.value("caller");
         if !["", "-"].contains(&caller) {
-            line.push_str(&format!(" by {caller}"));
+            line.push_str(" by ");
+            line.push_str(caller);
         }
         if let Ok(microseconds) = self.value("duration_us").parse::<u32>() {
-            line.push_str(&format!(" in {:.1} ms", f64::from(microseconds) / 1000.0));
+            let _infallible = write!(line, " in {:.1} ms", f64::from(microseconds) / 1000.0);
         }
         let cause = self.value("cause");
         if !cause.is_empty() {
-            line.push_str(&format!(": {cause}"));
+            line.push_str(": ");
+            line.push_str(cause);
         }
-        line.push_str(&format!(" [{}]", self.value("request_id")));
-        escaped(&line)
+        line.push_str(" [");
+        line.push_str(self.value("request_id"));
+        line.push(']');
+        match escaped(&line) {
+            Cow::Borrowed(_) => line,
+            Cow::Owned(escaped) => escaped,
+        }
     }
 
-    fn add(&mut self, field: &Field, value: String) {
+    /// Takes a value in.
+    fn add(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+        let begin = self.text.len();
+        let _infallible = self.text.write_fmt(value);
+        let place = begin..self.text.len();
         match field.name() {
-            "message" => self.message = value,
-            name => self.others.push((name, value)),
+            "message" => self.message = place,
+            name => self.others.push((name, place)),
         }
     }
 }
 
 impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.add(field, value.to_owned());
+        self.add(field, format_args!("{value}"));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.add(field, format!("{value:?}"));
+        self.add(field, format_args!("{value:?}"));
     }
 }
 
 /// Text on one line: what came from elsewhere can neither begin a line nor drive a terminal (RUSTSEC-2025-0055).
-fn escaped(text: &str) -> String {
+fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_hidden) {
+        return Cow::Borrowed(text);
+    }
     let mut line = String::with_capacity(text.len());
     for character in text.chars() {
         if is_hidden(character) {
@@ -188,7 +217,7 @@ fn escaped(text: &str) -> String {
             line.push(character);
         }
     }
-    line
+    Cow::Owned(line)
 }
 
 /// The level, unless it is the usual one.
@@ -219,21 +248,35 @@ impl fmt::Display for Time {
 mod tests {
     use super::*;
 
+    fn fields(message: &str, others: &[(&'static str, &str)]) -> Fields {
+        let mut fields = Fields {
+            text: message.to_owned(),
+            message: 0..message.len(),
+            others: Vec::new(),
+        };
+        for (name, value) in others {
+            let begin = fields.text.len();
+            fields.text.push_str(value);
+            fields.others.push((name, begin..fields.text.len()));
+        }
+        fields
+    }
+
     #[test]
     fn a_request_is_one_short_line() {
-        let fields = Fields {
-            message: String::new(),
-            others: vec![
-                ("request_id", "4f".to_owned()),
-                ("interface", "CAPIF-1-5".to_owned()),
-                ("caller", "API_INVOKER INV1".to_owned()),
-                ("operation", "GetPubServAPIs".to_owned()),
-                ("method", "GET".to_owned()),
-                ("status", "403".to_owned()),
-                ("duration_us", "1234".to_owned()),
-                ("cause", "not the\ncaller".to_owned()),
+        let fields = fields(
+            "",
+            &[
+                ("request_id", "4f"),
+                ("interface", "CAPIF-1-5"),
+                ("caller", "API_INVOKER INV1"),
+                ("operation", "GetPubServAPIs"),
+                ("method", "GET"),
+                ("status", "403"),
+                ("duration_us", "1234"),
+                ("cause", "not the\ncaller"),
             ],
-        };
+        );
         assert_eq!(
             fields.request(),
             "403 GET GetPubServAPIs by API_INVOKER INV1 in 1.2 ms: not the\\u{a}caller [4f]"
@@ -242,10 +285,7 @@ mod tests {
 
     #[test]
     fn other_events_keep_their_fields() {
-        let fields = Fields {
-            message: "it failed".to_owned(),
-            others: vec![("id", "x1".to_owned()), ("why", "no disk".to_owned())],
-        };
+        let fields = fields("it failed", &[("id", "x1"), ("why", "no disk")]);
         assert_eq!(fields.line(), "it failed id=x1 why=\"no disk\"");
     }
 

@@ -20,7 +20,13 @@ mod api;
 
 mod invite;
 
+mod approve;
+
+mod reject;
+
 mod call;
+
+mod sidecar;
 
 mod invoker;
 
@@ -32,6 +38,8 @@ mod revoke;
 
 mod permit;
 
+mod hide;
+
 mod renew;
 
 mod offboard;
@@ -42,7 +50,11 @@ mod keys;
 
 mod seal;
 
+mod account;
+
 mod audit;
+
+mod operators;
 
 mod demo;
 

@@ -2,7 +2,7 @@
 
 use crate::{
     exit::{Exit, Failure},
-    operator::{CcfFolder, Operator},
+    operator::CcfFolder,
     output,
 };
 
@@ -15,9 +15,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
-    Operator::of(&args.folder.dir)
-        .delete("invokers", &args.id)
-        .await?;
+    args.folder.operator()?.delete("invokers", &args.id).await?;
     output::note(&format!(
         "{} is offboarded: its certificate, secret and tokens are refused from now on",
         args.id

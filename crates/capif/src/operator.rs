@@ -1,4 +1,7 @@
-//! The operator's side of a core function: its socket in the folder, which only the folder's owner can open.
+//! The operator's side of a core function: its socket in the folder, which only the folder's owner can open, or its listener on the
+//! network, for which there are tokens.
+
+mod remote;
 
 use std::{
     io,
@@ -7,11 +10,15 @@ use std::{
 };
 
 use capif_ccf::{admin::SOCKET, init::ID_FILE};
-use capif_spec::{common::ProblemDetails, json};
+use capif_spec::{
+    common::{ProblemDetails, Redacted},
+    json,
+};
 use capif_transport::{Body, Client, ClientError, ClientLimits, collect, empty, full};
-use http::{Method, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
 
+use self::remote::{Place, Remote};
 use crate::exit::{Exit, Failure};
 
 /// The folder of a core function when nothing else is said.
@@ -23,12 +30,50 @@ const ANSWER_BYTES_MAX: usize = 256 << 20;
 /// How long an answer may take to arrive whole.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Which core function is meant.
+/// The core function whose folder this is, on this machine.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct OwnFolder {
+    /// The folder of the core function
+    #[arg(long, value_name = "DIR", default_value = DIR_DEFAULT)]
+    pub(crate) dir: PathBuf,
+}
+
+/// Which core function is meant, here or elsewhere.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct CcfFolder {
     /// The folder of the core function
     #[arg(long, value_name = "DIR", default_value = DIR_DEFAULT)]
     pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+impl CcfFolder {
+    /// Speaks to the core function that is meant.
+    ///
+    /// # Errors
+    /// When it is elsewhere and cannot be reached in the way that is said.
+    pub(crate) fn operator(&self) -> Result<Operator, Failure> {
+        let environment = |name: &str| std::env::var(name).ok();
+        match Place::of(&self.remote, &self.dir, environment)? {
+            None => Ok(Operator::of(&self.dir)),
+            Some(place) => Operator::at(place),
+        }
+    }
+}
+
+/// An id as it may stand in a path.
+///
+/// # Errors
+/// Refuses any other text.
+pub(crate) fn plain_id(id: &str) -> Result<&str, Failure> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if id.is_empty() || !id.bytes().all(plain) {
+        return Err(Failure::usage(
+            "an ID has letters, digits, `-`, `_` and `.` only; `capif list` shows them",
+        ));
+    }
+    Ok(id)
 }
 
 /// How to name a folder in a command that is shown as advice: nothing if it is the usual one.
@@ -55,7 +100,14 @@ pub(crate) fn not_initialised(dir: &Path) -> Failure {
 #[derive(Debug)]
 pub(crate) struct Operator {
     client: Client,
-    dir: PathBuf,
+    reached: Reached,
+}
+
+/// How it is reached.
+#[derive(Debug)]
+enum Reached {
+    Folder(PathBuf),
+    Network(Place),
 }
 
 impl Operator {
@@ -63,8 +115,16 @@ impl Operator {
     pub(crate) fn of(dir: &Path) -> Self {
         Self {
             client: Client::unix(dir.join(SOCKET), ClientLimits::default()),
-            dir: dir.to_owned(),
+            reached: Reached::Folder(dir.to_owned()),
         }
+    }
+
+    /// Speaks to a core function over the network.
+    fn at(place: Place) -> Result<Self, Failure> {
+        Ok(Self {
+            client: place.client()?,
+            reached: Reached::Network(place),
+        })
     }
 
     /// # Errors
@@ -90,21 +150,31 @@ impl Operator {
     /// # Errors
     /// As [`Operator::get`].
     pub(crate) async fn delete(&self, collection: &str, id: &str) -> Result<(), Failure> {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        if id.is_empty() || !id.bytes().all(plain) {
-            return Err(Failure::usage(
-                "an ID has letters, digits, `-`, `_` and `.` only; `capif list` shows them",
-            ));
-        }
-        let path = format!("/{collection}/{id}");
-        self.send(Method::DELETE, &path, empty()).await.map(drop)
+        let path = format!("/{collection}/{}", plain_id(id)?);
+        self.remove(&path).await
+    }
+
+    /// Removes what is at a path.
+    ///
+    /// # Errors
+    /// As [`Operator::get`].
+    pub(crate) async fn remove(&self, path: &str) -> Result<(), Failure> {
+        self.send(Method::DELETE, path, empty()).await.map(drop)
     }
 
     async fn send(&self, method: Method, path: &str, body: Body) -> Result<Answer, Failure> {
-        let request = Request::builder()
+        let base = match &self.reached {
+            Reached::Folder(_) => "http://operator",
+            Reached::Network(place) => &place.base,
+        };
+        let mut request = Request::builder()
             .method(method)
-            .uri(format!("http://operator{path}"))
-            .header(header::CONTENT_TYPE, "application/json")
+            .uri(format!("{base}{path}"))
+            .header(header::CONTENT_TYPE, "application/json");
+        if let Reached::Network(place) = &self.reached {
+            request = request.header(header::AUTHORIZATION, bearer(&place.token)?);
+        }
+        let request = request
             .body(body)
             .map_err(|error| Failure::of(Exit::Usage, &error))?;
         let response = self
@@ -124,7 +194,11 @@ impl Operator {
     }
 
     fn unreachable(&self, error: &ClientError) -> Failure {
-        let dir = self.dir.display();
+        let folder = match &self.reached {
+            Reached::Folder(dir) => dir,
+            Reached::Network(place) => return place.unreachable(error),
+        };
+        let dir = folder.display();
         match error {
             ClientError::TimedOut => Failure::new(
                 Exit::TimedOut,
@@ -138,7 +212,7 @@ impl Operator {
                     ),
                 )
             }
-            ClientError::Connect(_) => not_serving(&self.dir),
+            ClientError::Connect(_) => not_serving(folder),
             other => Failure::of(Exit::Network, other),
         }
     }
@@ -159,6 +233,14 @@ fn not_serving(dir: &Path) -> Failure {
             dir.display()
         ),
     )
+}
+
+/// The header that carries a token; it is shown nowhere.
+fn bearer(token: &Redacted) -> Result<HeaderValue, Failure> {
+    let value = HeaderValue::try_from(format!("Bearer {}", token.expose()));
+    let mut value = value.map_err(|error| Failure::of(Exit::Usage, &error))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// The body of a good answer.

@@ -5,7 +5,7 @@ use capif_ccf::admin::Permitted;
 use crate::{
     choice::Subject,
     exit::{Exit, Failure},
-    operator::{CcfFolder, Operator},
+    operator::CcfFolder,
     output,
 };
 
@@ -19,7 +19,9 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     let Subject { invoker, api } = &args.subject;
-    let permitted: Permitted = Operator::of(&args.folder.dir)
+    let permitted: Permitted = args
+        .folder
+        .operator()?
         .post("/permissions", &args.subject.verdict())
         .await?;
     output::note(&if permitted.lifted {

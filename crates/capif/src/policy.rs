@@ -1,7 +1,11 @@
 //! `capif policy`
 
+mod discovery;
+mod logs;
+mod slice;
+
 use capif_ccf::admin::{NewPolicy, OldPolicy, TimeRange};
-use capif_spec::common::{ApiInvokerId, DateTime};
+use capif_spec::common::{ApiInvokerId, DateTime, NetSliceId};
 use clap::Subcommand;
 use serde_json::Value;
 
@@ -9,7 +13,7 @@ use crate::{
     choice::{ApiOption, invoker_id},
     exit::{Exit, Failure},
     list,
-    operator::{CcfFolder, Operator},
+    operator::CcfFolder,
     output::{self, Format},
 };
 
@@ -27,6 +31,15 @@ enum Command {
     List(List),
     /// Remove a policy
     Remove(Remove),
+    /// What invokers discover, of what lies within their reach
+    #[command(subcommand)]
+    Discovery(discovery::Discovery),
+    /// How long the invocation logs of an API are kept
+    #[command(subcommand)]
+    Logs(logs::Logs),
+    /// What anyone discovers before onboarding
+    #[command(subcommand)]
+    Open(discovery::Open),
 }
 
 #[derive(Debug, clap::Args)]
@@ -61,8 +74,11 @@ struct Limits {
     /// When it ends; the first --to belongs to the first --from, and so on
     #[arg(long, value_name = "TIME")]
     to: Vec<DateTime>,
+    /// In which network slice calls are allowed, as SST, SST-SD, nsi=ID or ensi=ID; repeat for several
+    #[arg(long, value_name = "SLICE", value_parser = slice::slice)]
+    slice: Vec<NetSliceId>,
     /// No limit at all
-    #[arg(long, conflicts_with_all = ["total", "per_second", "from", "to"])]
+    #[arg(long, conflicts_with_all = ["total", "per_second", "from", "to", "slice"])]
     unlimited: bool,
 }
 
@@ -93,7 +109,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     match args.command {
         Command::Set(args) => set(args).await,
         Command::List(args) => {
-            let operator = Operator::of(&args.folder.dir);
+            let operator = args.folder.operator()?;
             let of_api = |row: &Value| {
                 let name = args.api.as_ref();
                 name.is_none_or(|name| row["apiName"] == *name)
@@ -105,7 +121,9 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
                 api: args.api.choice()?,
                 invoker: args.invoker.clone(),
             };
-            let _removed: Value = Operator::of(&args.folder.dir)
+            let _removed: Value = args
+                .folder
+                .operator()?
                 .post("/policies/remove", &old)
                 .await?;
             output::note(&format!(
@@ -115,6 +133,9 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
             ));
             Ok(Exit::Done)
         }
+        Command::Logs(command) => logs::run(command).await,
+        Command::Discovery(command) => discovery::run(command).await,
+        Command::Open(command) => discovery::run_open(command).await,
     }
 }
 
@@ -126,16 +147,20 @@ async fn set(args: Set) -> Result<Exit, Failure> {
         total: args.limits.total,
         per_second: args.limits.per_second,
         times,
+        slices: args.limits.slice.clone(),
         reset: args.reset,
     };
-    let _set: Value = Operator::of(&args.folder.dir)
-        .post("/policies", &policy)
-        .await?;
+    let _set: Value = args.folder.operator()?.post("/policies", &policy).await?;
     output::note(&format!(
         "the policy for {} at {} is set; the gateways that subscribed are told",
         whom(args.invoker.as_ref()),
         args.api
     ));
+    if !args.limits.slice.is_empty() {
+        output::note(
+            "warning: `capif gateway` cannot tell from which slice a call comes, and lets none through under this policy",
+        );
+    }
     Ok(Exit::Done)
 }
 

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use capif_ccf::admin::{EnrolmentParts, NewProvider};
+use capif_ccf::admin::{DomainBundle, EnrolmentParts, NewBundle, NewProvider};
 use capif_client::{Bundle, Keystore, Provider, Renewed};
 use capif_spec::common::DateTime;
 use capif_transport::SystemClock;
@@ -17,7 +17,7 @@ use clap::Subcommand;
 use crate::{
     exit::{Exit, Failure},
     list, logging,
-    operator::{CcfFolder, Operator},
+    operator::{CcfFolder, plain_id},
     output::{self, Format},
 };
 
@@ -29,8 +29,10 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Admit a provider: write the bundle with which it registers once
+    /// Admit a provider: write the bundle with which it registers, once or as often as it must
     Add(Add),
+    /// Make a reusable bundle for a provider that is registered, in the place of the one before, or take that one away
+    Bundle(Rebind),
     /// List the registered providers with their functions
     List(List),
     /// Remove a provider with its functions, APIs and certificates
@@ -47,6 +49,29 @@ struct Add {
     /// The file to write [default: NAME.bundle]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Let this provider, and no other one, register again with the same bundle: for a gateway that may lose its folder
+    #[arg(long)]
+    reusable: bool,
+    /// How many days a reusable bundle can be used, up to 366 [default: 90]
+    #[arg(long, value_name = "N", requires = "reusable")]
+    days: Option<u32>,
+    #[command(flatten)]
+    folder: CcfFolder,
+}
+
+#[derive(Debug, clap::Args)]
+struct Rebind {
+    /// The id of the provider domain, as `capif provider list` shows it
+    id: String,
+    /// The file to write [default: the provider's name with `.bundle`]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// How many days it can be used, up to 366 [default: 90]
+    #[arg(long, value_name = "N")]
+    days: Option<u32>,
+    /// Make none, but take the one that there is away
+    #[arg(long, conflicts_with_all = ["out", "days"])]
+    remove: bool,
     #[command(flatten)]
     folder: CcfFolder,
 }
@@ -78,12 +103,14 @@ struct Renew {
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     match args.command {
         Command::Add(args) => add(args).await,
+        Command::Bundle(args) => rebind(args).await,
         Command::List(args) => {
-            let operator = Operator::of(&args.folder.dir);
+            let operator = args.folder.operator()?;
             list::show(&operator, list::What::Providers, args.output).await
         }
         Command::Remove(args) => {
-            Operator::of(&args.folder.dir)
+            args.folder
+                .operator()?
                 .delete("providers", &args.id)
                 .await?;
             output::note(&format!(
@@ -129,33 +156,106 @@ async fn renew(args: Renew) -> Result<Exit, Failure> {
 }
 
 async fn add(args: Add) -> Result<Exit, Failure> {
-    let Add { name, out, folder } = args;
+    let Add {
+        name,
+        out,
+        reusable,
+        days,
+        folder,
+    } = args;
     let path = out.unwrap_or_else(|| PathBuf::from(format!("{name}.bundle")));
     // Before a credential is made out that nobody would get.
     if path.exists() {
         return Err(exists(&path));
     }
-    let provider = NewProvider { name: name.clone() };
-    let parts: EnrolmentParts = Operator::of(&folder.dir)
-        .post("/providers", &provider)
-        .await?;
-    let bundle = Bundle {
-        address: parts.address,
-        anchors_pem: parts.ca_pem,
-        domain_name: name,
-        credential: parts.credential,
+    let provider = NewProvider {
+        name: name.clone(),
+        reusable,
+        days,
     };
-    write_secret(&path, &bundle.to_string())?;
-    output::note(&format!(
-        "wrote {}, which registers one provider until {}; keep it secret",
-        path.display(),
-        output::time(&parts.expires)
-    ));
+    let parts: EnrolmentParts = folder.operator()?.post("/providers", &provider).await?;
+    let expires = output::time(&parts.expires);
+    write_secret(&path, &bundle_of(name, parts).to_string())?;
+    if reusable {
+        reused(&path, &expires);
+    } else {
+        output::note(&format!(
+            "wrote {}, which registers one provider until {expires}; keep it secret",
+            path.display(),
+        ));
+    }
     output::note(&format!(
         "next, where the API runs: capif gateway --bundle {} --api NAME --upstream URL",
         path.display()
     ));
     Ok(Exit::Done)
+}
+
+async fn rebind(args: Rebind) -> Result<Exit, Failure> {
+    let operator = args.folder.operator()?;
+    let place = format!("/providers/{}/bundle", plain_id(&args.id)?);
+    if args.remove {
+        operator.remove(&place).await?;
+        output::note(&format!(
+            "the reusable bundle of {} is good for nothing any more; the provider stays as it is",
+            args.id
+        ));
+        return Ok(Exit::Done);
+    }
+    // Before another bundle is made in vain, at the cost of the one that there is.
+    if let Some(path) = args.out.as_deref().filter(|path| path.exists()) {
+        return Err(exists(path));
+    }
+    let path = match args.out {
+        Some(path) => path,
+        None => {
+            let providers: Vec<serde_json::Value> = operator.get("/providers").await?;
+            let mut known = providers.iter();
+            let text = |row: &'_ serde_json::Value, member: &str| {
+                let text = row.get(member).and_then(serde_json::Value::as_str);
+                text.map(str::to_owned)
+            };
+            let known = known.find(|row| text(row, "apiProvDomId").as_ref() == Some(&args.id));
+            let name = known.and_then(|row| text(row, "name"));
+            let name = name.ok_or_else(|| {
+                Failure::new(
+                    Exit::NotFound,
+                    "there is no such provider domain; `capif provider list` shows them",
+                )
+            })?;
+            let path = PathBuf::from(format!("{name}.bundle"));
+            if path.exists() {
+                return Err(exists(&path));
+            }
+            path
+        }
+    };
+    let wanted = NewBundle { days: args.days };
+    let made: DomainBundle = operator.post(&place, &wanted).await?;
+    let expires = output::time(&made.parts.expires);
+    write_secret(&path, &bundle_of(made.name, made.parts).to_string())?;
+    reused(&path, &expires);
+    Ok(Exit::Done)
+}
+
+fn bundle_of(name: String, parts: EnrolmentParts) -> Bundle {
+    Bundle {
+        address: parts.address,
+        anchors_pem: parts.ca_pem,
+        domain_name: name,
+        credential: parts.credential,
+    }
+}
+
+/// What there is to know of a bundle that stays a secret for as long as it lives.
+fn reused(path: &Path, expires: &str) {
+    output::note(&format!(
+        "wrote {}, with which one provider registers, and registers again, until {expires}",
+        path.display()
+    ));
+    output::note(
+        "whoever holds it can take this provider over: keep it where secrets are kept, let one gateway at a time use it, and take it away with `capif provider bundle ID --remove`",
+    );
 }
 
 /// Writes a new file that only its owner can read.

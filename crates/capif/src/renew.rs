@@ -8,7 +8,7 @@ use crate::{
     ca::duration,
     choice::id,
     exit::{Exit, Failure},
-    operator::{CcfFolder, Operator, dir_option},
+    operator::{CcfFolder, dir_option},
     output,
 };
 
@@ -53,9 +53,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         compromise: args.compromise,
         within_seconds: args.within.map(|within| within.as_secs()),
     };
-    let asked: Asked = Operator::of(&args.folder.dir)
-        .post("/renewals", &wanted)
-        .await?;
+    let asked: Asked = args.folder.operator()?.post("/renewals", &wanted).await?;
     output::note(&said(&asked, args.compromise));
     if !asked.asked.is_empty() {
         output::note(&format!(

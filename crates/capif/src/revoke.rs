@@ -5,7 +5,7 @@ use capif_ccf::admin::Revoked;
 use crate::{
     choice::Subject,
     exit::{Exit, Failure},
-    operator::{CcfFolder, Operator, dir_option},
+    operator::{CcfFolder, dir_option},
     output,
 };
 
@@ -19,7 +19,9 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     let Subject { invoker, api } = &args.subject;
-    let revoked: Revoked = Operator::of(&args.folder.dir)
+    let revoked: Revoked = args
+        .folder
+        .operator()?
         .post("/revocations", &args.subject.verdict())
         .await?;
     output::note(&format!(

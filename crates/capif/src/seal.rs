@@ -10,7 +10,7 @@ use capif_ccf::{
 
 use crate::{
     exit::{Exit, Failure},
-    operator::{CcfFolder, dir_option, not_initialised},
+    operator::{OwnFolder, dir_option, not_initialised},
     output,
 };
 
@@ -20,7 +20,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     passphrase_file: PathBuf,
     #[command(flatten)]
-    folder: CcfFolder,
+    folder: OwnFolder,
 }
 
 /// The core function does not run meanwhile. Whatever interrupts this, giving it again takes it to its end.

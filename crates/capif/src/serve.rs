@@ -14,7 +14,7 @@ use crate::{
     config,
     exit::{Exit, Failure},
     folder, logging,
-    operator::{CcfFolder, dir_option, not_initialised},
+    operator::{OwnFolder, dir_option, not_initialised},
     output,
     shutdown::{GRACE, Shutdown},
 };
@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    folder: CcfFolder,
+    folder: OwnFolder,
 }
 
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
@@ -36,11 +36,17 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     for doubt in config::doubts(&config) {
         output::note(&format!("warning: {doubt}"));
     }
+    if config.is_lenient() {
+        output::note(
+            "compat: opencapif: deployed OpenCAPIF clients are understood; tokens need no Onboard_Secret, the certificate alone proves who asks",
+        );
+    }
     let format = config.log.format;
-    let ccf = Ccf::start(&dir, config, Arc::new(SystemClock))
+    let mut ccf = Ccf::start(&dir, config, Arc::new(SystemClock))
         .await
         .map_err(|error| explain(&dir, &error))?;
     announce(&ccf, &dir, format)?;
+    announce_accounts(&mut ccf);
     shutdown.asked().await;
     shutdown.drain(ccf.drain(GRACE)).await;
     Ok(Exit::Done)
@@ -59,6 +65,25 @@ fn explain(dir: &Path, error: &StartError) -> Failure {
     Failure::of(exit, error)
 }
 
+/// Says where the account service listens, and the first password that it made: here, where it is in no log.
+fn announce_accounts(ccf: &mut Ccf) {
+    let Some((secure, plaintext)) = ccf.account_addrs() else {
+        return;
+    };
+    output::note(&format!("account service at https://{secure}"));
+    if let Some(plaintext) = plaintext {
+        output::note(&format!(
+            "INSECURE: account service at http://{plaintext}, where passwords travel in the clear"
+        ));
+    }
+    if let Some(password) = ccf.take_first_password() {
+        output::note(&format!(
+            "the account service has one account: admin, with the password {}; it is shown this once, `capif account password admin` makes another",
+            password.expose()
+        ));
+    }
+}
+
 /// Says where it listens and by what it is recognised.
 fn announce(ccf: &Ccf, dir: &Path, format: LogFormat) -> Result<(), Failure> {
     let root = folder::root_of(&ccf.root_pem())?;
@@ -68,6 +93,7 @@ fn announce(ccf: &Ccf, dir: &Path, format: LogFormat) -> Result<(), Failure> {
             listen = %ccf.local_addr(),
             management = %ccf.management_addr(),
             revocation = %ccf.revocation_addr(),
+            operator = ccf.operator_addr().map(tracing::field::display),
             ca_sha256 = %root,
             "serving"
         ),
@@ -81,6 +107,12 @@ fn announce(ccf: &Ccf, dir: &Path, format: LogFormat) -> Result<(), Failure> {
                 "CAPIF core function serving at {}{listening}; root CA sha256 {root}",
                 ccf.address()
             ));
+            if let Some(address) = ccf.operator_addr() {
+                output::note(&format!(
+                    "operator's API at https://{address}; tokens for it: capif operator add NAME{}",
+                    dir_option(dir)
+                ));
+            }
             output::note(&format!(
                 "health at http://{}/readyz; stop with Ctrl-C; next: capif provider add NAME{}",
                 ccf.management_addr(),

@@ -12,7 +12,7 @@ use std::{
 use capif_procedures::{
     changes::Kind,
     rotation,
-    state::{Certificate, Invoker, ProviderFunction, Renewal},
+    state::{Certificate, Invoker, PendingEnrolment, ProviderFunction, Renewal},
 };
 use capif_spec::common::DateTime;
 use time::{Duration, OffsetDateTime};
@@ -22,7 +22,7 @@ use time::{Duration, OffsetDateTime};
 pub enum Matter {
     /// Old material counts no more.
     Retirement,
-    /// An enrolment ends.
+    /// An enrolment ends, or has waited too long for the operator.
     Expiry,
     /// A demand was not followed, and nothing was done about it.
     Deadline,
@@ -37,7 +37,7 @@ pub enum Matter {
 pub struct Due {
     /// When.
     pub at: OffsetDateTime,
-    /// API invoker or provider function.
+    /// API invoker, provider function, or what waits for the operator.
     pub kind: Kind,
     /// Its id.
     pub id: Arc<str>,
@@ -106,6 +106,14 @@ impl Agenda {
 
     pub(crate) fn remove_invoker(&mut self, invoker: &Invoker) {
         self.each_of_invoker(invoker, |moments, due| moments.remove(&due));
+    }
+
+    pub(crate) fn add_pending(&mut self, pending: &PendingEnrolment) {
+        self.expiries.insert(of_pending(pending));
+    }
+
+    pub(crate) fn remove_pending(&mut self, pending: &PendingEnrolment) {
+        self.expiries.remove(&of_pending(pending));
     }
 
     pub(crate) fn add_function(&mut self, function: &ProviderFunction) {
@@ -190,6 +198,14 @@ impl Agenda {
             Matter::Lapse => &self.lapses,
             Matter::Warning => &self.warnings,
         }
+    }
+}
+
+fn of_pending(pending: &PendingEnrolment) -> Due {
+    Due {
+        at: pending.expires.0,
+        kind: Kind::PendingEnrolment,
+        id: Arc::from(pending.id.as_str()),
     }
 }
 
@@ -289,8 +305,8 @@ mod tests {
     fn certificate(ends: i64) -> serde_json::Value {
         serde_json::json!({
             "pem": "",
-            "fingerprint": "00",
-            "public_key": "00",
+            "fingerprint": "00".repeat(32),
+            "public_key": "00".repeat(32),
             "issued": time(0),
             "not_after": time(ends),
         })

@@ -26,8 +26,25 @@ pub(crate) const PRUNE: &str = "PruneAuditTrail";
 const TEXT_CHARS_MAX: usize = 200;
 
 tokio::task_local! {
-    /// The request that the operator's acts of this task belong to.
-    pub(crate) static OPERATOR_REQUEST: String;
+    /// The operator whose acts those of this task are.
+    pub(crate) static OPERATOR: Operator;
+}
+
+/// An operator with one request.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Operator {
+    /// The name on the credential; none for who may open the folder.
+    pub(crate) name: Option<String>,
+    pub(crate) request_id: String,
+}
+
+impl std::fmt::Display for Operator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "operator {name}"),
+            None => f.write_str("operator"),
+        }
+    }
 }
 
 /// What became of an act.
@@ -103,8 +120,8 @@ impl Act {
 
     /// An act of the operator.
     pub(crate) fn by_operator(operation: &'static str, subject: impl Into<String>) -> Self {
-        let request_id = OPERATOR_REQUEST.try_with(Clone::clone).unwrap_or_default();
-        Self::by_caller(&"operator", operation, &request_id, subject)
+        let operator = OPERATOR.try_with(Clone::clone).unwrap_or_default();
+        Self::by_caller(&operator, operation, &operator.request_id, subject)
     }
 
     /// An act that the core function does of itself.
@@ -147,6 +164,10 @@ impl Act {
 
 /// Text that shows what it is: nothing but letters, digits, signs and spaces as they are, and not too much of it.
 fn plain(text: &str) -> String {
+    let is_plain = |octet: u8| octet.is_ascii_graphic() || octet == b' ';
+    if text.len() <= TEXT_CHARS_MAX && text.bytes().all(is_plain) {
+        return text.to_owned();
+    }
     let mut out = String::new();
     for (count, c) in text.chars().enumerate() {
         if count == TEXT_CHARS_MAX {

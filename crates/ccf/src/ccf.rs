@@ -8,14 +8,18 @@ use std::{
     time::Duration,
 };
 
-use capif_procedures::aefpsk::{SESSION_ID_LABEL, SESSION_KEY_LABEL};
-use capif_spec::common::DateTime;
+use capif_procedures::{
+    aefpsk::{SESSION_ID_LABEL, SESSION_KEY_LABEL},
+    security_method::Policy,
+};
+use capif_spec::common::{DateTime, Redacted};
 use capif_transport::{
     Acceptor, ClientCertificates, Connections, Limits, Server, ServerTls, SessionLabels,
     SharedClock, TlsError,
 };
 
 use crate::{
+    account::{self, BeginError},
     admin,
     api::{self, allowances::Allowances, failures::Failures, operations::TableError},
     audit::Trail,
@@ -24,6 +28,7 @@ use crate::{
         custody::Custody,
         hook::Hook,
         presence::Presence,
+        tls_key::TlsKey,
         tokens::{self, SigningKey, TokenRing},
     },
     config::{Config, ConfigError},
@@ -70,10 +75,16 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The account service does not begin.
+    #[error("{0}")]
+    Accounts(String),
     /// The table of operations and the router disagree.
     #[error(transparent)]
     Table(#[from] TableError),
 }
+
+/// How many connections the operator's API takes over the network at a time.
+const OPERATOR_CONNECTIONS_MAX: usize = 1000;
 
 /// How long broken-off requests may hold on to the store after the end of service.
 const RELEASE_MAX: Duration = Duration::from_secs(1);
@@ -87,7 +98,22 @@ pub struct Ccf {
     management: Server,
     distribution: Server,
     operator: Server,
+    operators: Option<Server>,
     tasks: Tasks,
+    accounts: Option<account::Running>,
+}
+
+impl From<BeginError> for StartError {
+    fn from(error: BeginError) -> Self {
+        match error {
+            BeginError::Accounts(_) => Self::Accounts(error.to_string()),
+            BeginError::Listen {
+                address,
+                key,
+                source,
+            } => listen_error(address.to_string(), key)(source),
+        }
+    }
 }
 
 impl std::fmt::Debug for Ccf {
@@ -121,9 +147,14 @@ impl Ccf {
             config.revocation.listen = address;
         }
         let hook = Hook::open(&config.authority)?.map(Arc::new);
+        let own_key = match config.is_lenient() {
+            true => Some(Arc::new(TlsKey::open(dir, &custody)?)),
+            false => None,
+        };
         let terms = Terms {
             revocation: config.distribution(),
             hook,
+            own_key: own_key.clone(),
             ..config.certificates.terms()
         };
         let lives = config.certificates.lives();
@@ -132,13 +163,19 @@ impl Ccf {
             Authorities::load(dir, &ccf_id, &custody, lives, terms, &store, &now).await?;
         let register = Register::load(store.as_ref()).await?;
         let revocation = Arc::new(Revocation::new(&authorities, register, &clock, &ccf_id));
-        let access_tokens = TokenRing::load(dir, &custody, &sealing, &store, &now).await?;
+        let access_tokens = TokenRing::load(dir, &custody, &sealing, &store, own_key, &now).await?;
         let view = View::load(store.as_ref()).await?;
         let allowances = Allowances::new(clock.now(), view.read().policies_revision());
-        let issuers = Issuers::new(&credentials, &config.onboarding.issuers, &clock)?;
+        let issuers = Issuers::new(
+            &credentials,
+            &config.onboarding.issuers,
+            &clock,
+            Arc::clone(&store),
+        )?;
 
         // The server's name and port are known once it listens; until then nothing is answered with them.
         let hosts = hosts(&config);
+        let own_hosts = hosts.clone();
         let accept = |identity, anchors| {
             Acceptor::new(ServerTls {
                 identity,
@@ -160,6 +197,7 @@ impl Ccf {
             config.ccf.listen = address;
         }
         let core = Arc::new(Core {
+            ccf_id: ccf_id.clone(),
             reserved_hosts: hosts
                 .into_iter()
                 .filter(|host| !is_loopback(host))
@@ -178,11 +216,18 @@ impl Ccf {
             revocation: Arc::clone(&revocation),
             access_tokens,
             sealing,
-            policy: config.security.policy(),
+            policy: Policy {
+                rsa_tokens: config.is_lenient(),
+                ..config.security.policy()
+            },
             credentials,
             secret_failures: Failures::default(),
             issues: Default::default(),
+            denials: Default::default(),
+            account_sessions: Default::default(),
             allowances,
+            log_book: Default::default(),
+            sockets: Default::default(),
             connections: OnceLock::new(),
             config,
         });
@@ -205,6 +250,8 @@ impl Ccf {
         ))?;
         let _first = core.connections.set(Arc::clone(server.connections()));
 
+        // Before anyone is told that all is ready: operators find the first administrator.
+        let accounts = account::Running::begin(&core).await?;
         let address = core.config.management.listen;
         let management = Server::bind_plain(
             address,
@@ -216,9 +263,13 @@ impl Ccf {
         let operator = Server::bind_unix(
             &socket,
             Limits::default(),
-            admin::Admin::new(Arc::clone(&core)),
+            admin::Admin::in_the_folder(Arc::clone(&core))?,
         )
         .map_err(listen_error(socket.display().to_string(), "--dir"))?;
+        let operators = match core.config.operator.listen {
+            None => None,
+            Some(address) => Some(serve_operators(address, &core, own_hosts)?),
+        };
         let tasks = tasks::start(&core)?;
         Ok(Self {
             core,
@@ -226,8 +277,28 @@ impl Ccf {
             management,
             distribution,
             operator,
+            operators,
             tasks,
+            accounts,
         })
+    }
+
+    /// The socket of the operator's API over the network, if there is one.
+    #[must_use]
+    pub fn operator_addr(&self) -> Option<SocketAddr> {
+        self.operators.as_ref().map(Server::local_addr)
+    }
+
+    /// The sockets of the account service, if it is enabled: with TLS, and the one without if there is one.
+    #[must_use]
+    pub fn account_addrs(&self) -> Option<(SocketAddr, Option<SocketAddr>)> {
+        let accounts = self.accounts.as_ref()?;
+        Some((accounts.local_addr(), accounts.plaintext_addr()))
+    }
+
+    /// The password of the first administrator of the account service, if this start made one: to be shown once.
+    pub fn take_first_password(&mut self) -> Option<Redacted> {
+        self.accounts.as_mut()?.take_first_password()
     }
 
     /// The socket of CAPIF-1 to 5.
@@ -269,7 +340,19 @@ impl Ccf {
     /// Ends service: takes no more connections, answers what is under way, at most for `grace`.
     pub async fn drain(self, grace: Duration) {
         // Side by side, so that together they take no longer than one of them may (P-42).
+        let accounts = async {
+            if let Some(accounts) = self.accounts {
+                accounts.drain(grace).await;
+            }
+        };
+        let operators = async {
+            if let Some(operators) = self.operators {
+                operators.drain(grace).await;
+            }
+        };
         let _ended = tokio::join!(
+            accounts,
+            operators,
             self.tasks.stop(),
             self.operator.drain(grace),
             self.server.drain(grace),
@@ -289,6 +372,22 @@ impl Ccf {
             tracing::warn!("a request that was broken off still holds on to the store");
         }
     }
+}
+
+/// The operator's API over the network shows the same certificate as the core function.
+fn serve_operators(
+    address: SocketAddr,
+    core: &Arc<Core>,
+    hosts: Vec<String>,
+) -> Result<Server, StartError> {
+    let limits = Limits {
+        connections_max: OPERATOR_CONNECTIONS_MAX,
+        ..Limits::default()
+    };
+    let acceptor = Arc::clone(core.presence.acceptor());
+    let handler = admin::Admin::over_the_network(Arc::clone(core), hosts)?;
+    Server::bind(address, acceptor, limits, handler)
+        .map_err(listen_error(address.to_string(), "operator.listen"))
 }
 
 fn listen_error(address: String, key: &'static str) -> impl FnOnce(io::Error) -> StartError {
@@ -328,6 +427,11 @@ fn hosts(config: &Config) -> Vec<String> {
     }
     if let Some((host, _port)) = config.address().rsplit_once(':') {
         add(host);
+    }
+    if let Some(listen) = config.operator.listen
+        && !listen.ip().is_unspecified()
+    {
+        add(&listen.ip().to_string());
     }
     for name in &config.ccf.names {
         add(name);

@@ -3,11 +3,13 @@
 //! Any key can be overridden by the environment: `CAPIF_`, the section, two underscores, the key, in capitals, for
 //! example `CAPIF_CCF__LISTEN`. Unknown keys are refused.
 
+mod accounts;
 mod audit;
 mod authority;
 mod callbacks;
 mod custody;
 mod discovery;
+mod operator;
 mod renewal;
 mod revocation;
 
@@ -26,15 +28,18 @@ use figment::{
 use serde::Deserialize;
 
 pub use self::{
+    accounts::AccountServiceSection,
     audit::AuditSection,
     authority::AuthoritySection,
     callbacks::{CallbacksSection, NotATarget, Target},
     custody::CustodySection,
     discovery::DiscoverySection,
+    operator::OperatorSection,
     renewal::{Overdue, RenewalSection, RetentionSection},
     revocation::RevocationSection,
 };
 
+pub(crate) use self::callbacks::Place;
 use crate::authority::{Lives, Terms};
 
 /// The name of the configuration file within the CCF's folder.
@@ -47,10 +52,14 @@ pub const TEMPLATE: &str = include_str!("capif.toml");
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// Whose dialect is understood beside TS 29.222.
+    pub compat: Compat,
     /// Where the CCF listens and how it is reached.
     pub ccf: CcfSection,
     /// The listener for health probes.
     pub management: ManagementSection,
+    /// The operator's API over the network.
+    pub operator: OperatorSection,
     /// Life of issued certificates.
     pub certificates: CertificatesSection,
     /// How private keys are kept.
@@ -77,8 +86,21 @@ pub struct Config {
     pub callbacks: CallbacksSection,
     /// Bounds.
     pub limits: LimitsSection,
+    /// Names and passwords for deployed clients.
+    pub account_service: AccountServiceSection,
     /// What is logged.
     pub log: LogSection,
+}
+
+/// Whose dialect is understood beside TS 29.222.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compat {
+    /// Nobody's.
+    #[default]
+    None,
+    /// That of deployed OpenCAPIF clients. What this weakens stands in `docs/OPERATIONS.md`.
+    Opencapif,
 }
 
 /// `[ccf]`
@@ -175,8 +197,30 @@ pub struct OnboardingSection {
     pub registration_hours: u32,
     /// The longest time for which an invoker is enrolled, in days; as long as it asks for, or without end, if 0.
     pub enrolment_days: u32,
+    /// Who decides on an enrolment that is in order.
+    pub approval: Approval,
+    /// How long one waits for the operator's approval, and how long the outcome is remembered, in days.
+    pub pending_days: u32,
     /// Issuers of onboarding credentials besides the CCF.
     pub issuers: Vec<IssuerSection>,
+}
+
+/// Who decides on an enrolment that is in order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Approval {
+    /// Nobody: its credential is enough, unless it says otherwise itself.
+    #[default]
+    None,
+    /// The operator.
+    Operator,
+}
+
+impl OnboardingSection {
+    /// How long an enrolment waits for the operator.
+    pub(crate) fn pending(&self) -> time::Duration {
+        days(self.pending_days)
+    }
 }
 
 impl Default for OnboardingSection {
@@ -185,6 +229,8 @@ impl Default for OnboardingSection {
             credential_minutes: 15,
             registration_hours: 24,
             enrolment_days: 0,
+            approval: Approval::None,
+            pending_days: 7,
             issuers: Vec::new(),
         }
     }
@@ -271,6 +317,7 @@ impl SecuritySection {
                 .map(|(name, api)| (name.clone(), api.methods.clone()))
                 .collect(),
             certificate_bound_tokens: self.certificate_bound_tokens,
+            rsa_tokens: false,
         }
     }
 }
@@ -314,6 +361,8 @@ pub struct LimitsSection {
     pub connections_max: usize,
     /// How long an invocation log entry is kept, in hours.
     pub log_hours: u32,
+    /// The most invocation log entries of one provider.
+    pub log_entries_max: usize,
 }
 
 impl Default for LimitsSection {
@@ -323,6 +372,7 @@ impl Default for LimitsSection {
             body_seconds_max: 10,
             connections_max: 20_000,
             log_hours: 720,
+            log_entries_max: 100_000_000,
         }
     }
 }
@@ -363,6 +413,12 @@ pub enum LogFormat {
 pub struct ConfigError(String);
 
 impl Config {
+    /// Whether the dialect of deployed clients is understood.
+    #[must_use]
+    pub fn is_lenient(&self) -> bool {
+        self.compat == Compat::Opencapif
+    }
+
     /// Reads the file in the CCF's folder, when there is one, and the environment over it.
     ///
     /// # Errors
@@ -374,7 +430,10 @@ impl Config {
             figment = figment.merge(Toml::file_exact(&file));
         }
         let environment = Env::prefixed("CAPIF_")
-            .filter(|key| key.as_str().contains("__"))
+            .filter(|key| {
+                let key = key.as_str();
+                key.contains("__") || key.eq_ignore_ascii_case("compat")
+            })
             .split("__");
         let figment = figment.merge(environment);
         Self::extract(&figment)
@@ -406,6 +465,7 @@ impl Config {
         self.authority.check().map_err(ConfigError)?;
         self.revocation.check().map_err(ConfigError)?;
         self.audit.check().map_err(ConfigError)?;
+        self.account_service.check().map_err(ConfigError)?;
         renewal::check(self).map_err(ConfigError)?;
         if self.security.methods.is_empty() {
             return refuse("security.methods: name at least one of PKI, OAUTH, PSK".to_owned());
@@ -472,6 +532,11 @@ impl Config {
                 self.events.retry_seconds_max,
                 3600,
             ),
+            (
+                "discovery.count_seconds",
+                self.discovery.count_seconds,
+                86_400,
+            ),
             ("limits.body_seconds_max", self.limits.body_seconds_max, 600),
             ("limits.log_hours", self.limits.log_hours, 87_600),
         ];
@@ -486,6 +551,12 @@ impl Config {
                 self.limits.body_bytes_max,
                 4096,
                 64 << 20,
+            ),
+            (
+                "limits.log_entries_max",
+                self.limits.log_entries_max,
+                1000,
+                1_000_000_000_000,
             ),
             (
                 "limits.connections_max",

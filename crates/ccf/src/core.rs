@@ -35,6 +35,8 @@ const CALLBACKS_MAX: usize = 100;
 pub(crate) struct Core {
     pub(crate) config: Config,
     pub(crate) api_root: String,
+    /// The id of this core function.
+    pub(crate) ccf_id: String,
     /// The CCF's own names beyond this machine's, which nobody else is certified for.
     pub(crate) reserved_hosts: Vec<String>,
     pub(crate) clock: SharedClock,
@@ -52,7 +54,13 @@ pub(crate) struct Core {
     pub(crate) verifiers: Vec<Box<dyn CredentialVerifier>>,
     pub(crate) secret_failures: crate::api::failures::Failures,
     pub(crate) issues: crate::api::issues::Issues,
+    /// How often providers were told of criteria in requests of which nothing came.
+    pub(crate) denials: crate::api::issues::Issues,
+    pub(crate) account_sessions: crate::account::Sessions,
     pub(crate) allowances: crate::api::allowances::Allowances,
+    pub(crate) log_book: crate::log_book::LogBook,
+    /// The WebSockets that are open.
+    pub(crate) sockets: Arc<crate::websocket::Sockets>,
     /// Set once the listener is up.
     pub(crate) connections: OnceLock<Arc<Connections>>,
 }
@@ -138,17 +146,18 @@ impl Core {
         }
     }
 
-    /// Whether an invoker is told of something at a destination: the operator lets callbacks go there, and not too many wait
-    /// already.
+    /// Whether an invoker is told of something at a destination: the operator lets callbacks go there, or it has a WebSocket, and
+    /// not too many wait already.
     pub(crate) fn calls_back(
         &self,
         records: &Records,
         invoker: &ApiInvokerId,
         destination: &Uri,
     ) -> bool {
-        let lane = Lane::new(Kind::Callback, Callback::prefix(invoker.as_str()));
-        self.config.callbacks.allows(destination.as_str())
-            && records.waiting_in(&lane) < CALLBACKS_MAX
+        let lane = Lane::new(Kind::Callback, Callback::lane_to(invoker, destination));
+        let is_way = destination.as_str().starts_with("wss://")
+            || self.config.callbacks.allows(destination.as_str());
+        is_way && records.waiting_in(&lane) < CALLBACKS_MAX
     }
 
     /// How an invoker goes, and whether account is kept of it.

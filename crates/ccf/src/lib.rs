@@ -17,6 +17,10 @@ pub mod admin;
 
 pub mod tasks;
 
+mod account;
+
+mod compat;
+
 pub mod authority;
 
 pub mod credential;
@@ -30,6 +34,12 @@ pub mod view;
 pub mod store;
 
 mod core;
+
+mod destination;
+
+mod websocket;
+
+mod log_book;
 
 mod random;
 

@@ -23,8 +23,16 @@ pub(crate) fn octets<const N: usize>() -> Result<[u8; N], NoRandomness> {
 /// An identifier of 128 random bits that nobody can guess, with a prefix that tells people what it names.
 pub(crate) fn id(prefix: &str) -> Result<String, NoRandomness> {
     let octets = octets::<16>()?;
-    let digits: String = octets.iter().map(|octet| format!("{octet:02x}")).collect();
-    Ok(format!("{prefix}{digits}"))
+    let mut id = String::with_capacity(prefix.len() + 2 * octets.len());
+    id.push_str(prefix);
+    push_hex(&mut id, &octets);
+    Ok(id)
+}
+
+/// Writes octets as hexadecimal digits.
+pub(crate) fn push_hex(text: &mut String, octets: &[u8]) {
+    let halves = octets.iter().flat_map(|octet| [octet >> 4, octet & 0xf]);
+    text.extend(halves.filter_map(|half| char::from_digit(u32::from(half), 16)));
 }
 
 /// The octets of a secret of 256 random bits (R-6.1-13).

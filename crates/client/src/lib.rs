@@ -58,6 +58,8 @@
 //! # }
 //! ```
 //!
+//! Both stand as programs in `examples/`, each under 60 lines.
+//!
 //! # What may surprise
 //!
 //! - The private key is made in the keystore and stays there; requests carry a PKCS#10 request (D-22).

@@ -10,7 +10,7 @@ pub mod rate;
 
 use capif_spec::{
     access_control_policy::{ApiInvokerPolicy, TimeRangeList},
-    common::{AefId, ApiInvokerId, DateTime},
+    common::{AefId, ApiInvokerId, Checked, DateTime, NetSliceId},
     events::CapifEvent,
 };
 
@@ -27,6 +27,12 @@ use crate::{
 
 /// How many ranges of time one policy may hold.
 pub const TIMES_MAX: usize = 64;
+
+/// How many network slices one policy may name.
+pub const SLICES_MAX: usize = 64;
+
+/// How long the id of a slice may be, in octets.
+const SLICE_BYTES_MAX: usize = 256;
 
 /// The greatest number that every JSON reader keeps exactly (RFC 8259 section 6).
 pub const NUMBER_MAX: u64 = (1 << 53) - 1;
@@ -101,7 +107,7 @@ fn on_the_wire(invoker: &ApiInvokerId, limits: &Limits) -> ApiInvokerPolicy {
         allowed_total_invocations: limits.total,
         allowed_invocations_per_second: limits.per_second,
         allowed_invocation_time_range_list: (!limits.times.is_empty()).then(|| times.collect()),
-        net_slice_info: None,
+        net_slice_info: (!limits.slices.is_empty()).then(|| limits.slices.clone()),
         extra: Default::default(),
     }
 }
@@ -262,6 +268,32 @@ fn check(limits: &Limits) -> Result<(), Refusal> {
             "/times",
             "a range of time has a beginning before its end",
         ));
+    }
+    check_slices(&limits.slices)
+}
+
+fn check_slices(slices: &[NetSliceId]) -> Result<(), Refusal> {
+    if slices.len() > SLICES_MAX {
+        return Err(Refusal::incorrect(
+            "/slices",
+            format!("a policy names at most {SLICES_MAX} network slices"),
+        ));
+    }
+    for (index, slice) in slices.iter().enumerate() {
+        slice.check().map_err(|violation| {
+            Refusal::incorrect(
+                format!("/slices/{index}{}", violation.pointer),
+                violation.reason,
+            )
+        })?;
+        let named = [&slice.nsi_id, &slice.ensi];
+        let wrong = |id: &String| id.is_empty() || id.len() > SLICE_BYTES_MAX;
+        if named.into_iter().flatten().any(wrong) {
+            return Err(Refusal::incorrect(
+                format!("/slices/{index}"),
+                format!("the id of a slice has 1 to {SLICE_BYTES_MAX} octets"),
+            ));
+        }
     }
     Ok(())
 }

@@ -74,7 +74,7 @@ impl Criteria {
             wanted.is_none_or(|wanted| actual == Some(wanted))
         }
         let log = &entry.log;
-        let time = log.invocation_time.as_ref().unwrap_or(&entry.received);
+        let time = entry.time();
         is(self.aef_id.as_ref(), Some(&entry.aef_id))
             && is(self.api_invoker_id.as_ref(), Some(&entry.api_invoker_id))
             && self.time_range_start.as_ref().is_none_or(|it| it <= time)

@@ -111,7 +111,7 @@ pub fn security_information<'a>(
         request_test_notification: None,
         websock_notif_config: None,
         supported_features: Some(context.features.clone()),
-        extra: Default::default(),
+        extra: context.extra.clone(),
     })
 }
 
@@ -153,7 +153,7 @@ fn authentication_info(
         SecurityMethod::Oauth => json!({
             "jwksUri": material.jwks_uri,
             "issuer": invoker.id,
-            "alg": ["ES256"],
+            "alg": [material.policy.token_algorithm()],
         }),
         other => json!({ "method": other }),
     };

@@ -49,11 +49,25 @@ pub enum Kind {
     Authority = 19,
     /// A key that signs or signed access tokens. Id: `kid`.
     TokenKey = 20,
+    /// An onboarding, or an update of one, that waits for the operator. Id: API invoker id.
+    PendingEnrolment = 21,
+    /// What hides the topology behind published APIs. Id: `api/` and service API id, or `name/`, domain id, `/` and API name.
+    TopologyHiding = 22,
+    /// Whether somebody is shown some APIs. Id: audience, `/`, scope.
+    DiscoveryPolicy = 23,
+    /// How far the reports on a subscription have come. Id: subscriber id, `/`, subscription id.
+    Reporting = 24,
+    /// A credential of the operator's API, by its digest. Id: its name.
+    OperatorCredential = 25,
+    /// How long invocation log entries of an API are kept. Id: service API id.
+    LogRetention = 26,
+    /// An account of the account service. Id: its name.
+    Account = 27,
 }
 
 impl Kind {
     /// Every kind, for scans of the whole store.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 27] = [
         Self::CredentialUse,
         Self::RegisteredCredential,
         Self::Invoker,
@@ -74,6 +88,13 @@ impl Kind {
         Self::Audit,
         Self::Authority,
         Self::TokenKey,
+        Self::PendingEnrolment,
+        Self::TopologyHiding,
+        Self::DiscoveryPolicy,
+        Self::Reporting,
+        Self::OperatorCredential,
+        Self::LogRetention,
+        Self::Account,
     ];
 
     /// The kind with this number, as engines store it.

@@ -20,7 +20,7 @@ use serde_json::json;
 
 use crate::{
     changes::{Changes, Expect, Versioned},
-    events,
+    events::{self, Circle},
     offboarding::known_at,
     revocation::{self, Order},
     rotation::{self, Renewable},
@@ -84,18 +84,19 @@ where
         let own = around
             .subscriptions
             .filter(|subscription| subscription.subscriber == asked.id.as_str());
-        let occurrence = events::of_invoker(CapifEvent::ApiInvokerUpdated, &asked.id);
+        let nobody_else = Circle::default();
+        let occurrence = events::of_invoker(CapifEvent::ApiInvokerUpdated, &asked.id, nobody_else);
         events::raise(&mut changes, occurrence, own, request.now);
     }
     changes.put(&asked, Expect::At(invoker.revision));
     if let Some(notice) = notice {
         let callback = Callback {
-            destination: asked.notification_destination,
-            notification: Tidings::Renewal(Box::new(notice)),
+            destination: asked.told_at().clone(),
+            notification: Tidings::Onboarding(Box::new(notice)),
             raised: request.now.clone(),
             invoker_id: asked.id,
         };
-        changes.append(Callback::prefix(callback.invoker_id.as_str()), &callback);
+        changes.append(callback.lane(), &callback);
     }
     Some(changes)
 }
@@ -171,8 +172,10 @@ fn shut<'a, A, S>(
     S: Iterator<Item = &'a Subscription> + Clone,
 {
     invoker.renewal.suspended = Some(now.clone());
-    let event = || events::of_invoker(CapifEvent::ApiInvokerUpdated, &invoker.id);
-    events::raise(changes, event(), around.subscriptions.clone(), now);
+    let context = around.context.map(|held| &held.record);
+    let circle = Circle::of(&invoker.reach, context, around.apis.clone());
+    let occurrence = events::of_invoker(CapifEvent::ApiInvokerUpdated, &invoker.id, circle);
+    events::raise(changes, occurrence, around.subscriptions.clone(), now);
     let Some(held) = around.context else { return };
     let known = known_at(invoker, Some(&held.record), around.apis.clone());
     for (aef_id, lost) in known.0 {

@@ -16,6 +16,7 @@ use time::Duration;
 
 use crate::{
     changes::{Change, Changes, Expect, Key, Kind, Record, Revision, Versioned},
+    events::Circle,
     rotation,
     state::{
         ApiReach, Certificate, CertificateOrder, Digest, Invoker, Notification, ProviderDomain,
@@ -110,6 +111,7 @@ pub(crate) fn invoker(id: &str) -> Invoker {
         certificate: certificate(1),
         onboard_secret: Some(digest(0x5e)),
         notification_destination: Uri::from(DESTINATION),
+        websocket_uri: None,
         information: None,
         reach: ApiReach::default(),
         allowance: None,
@@ -120,6 +122,8 @@ pub(crate) fn invoker(id: &str) -> Invoker {
         secret_expires: None,
         expires: None,
         renewal: Default::default(),
+        criteria: Vec::new(),
+        approval: false,
     }
 }
 
@@ -140,6 +144,8 @@ pub(crate) fn function(id: &str, role: Role, key: u8) -> ProviderFunction {
         certificate: certificate(key),
         information: None,
         hosts: Vec::new(),
+        extra: Default::default(),
+        key_extra: Default::default(),
         renewal: Default::default(),
     }
 }
@@ -149,13 +155,17 @@ pub(crate) fn domain(functions: &[ProviderFunction]) -> ProviderDomain {
     ProviderDomain {
         id: "DOM".into(),
         name: "provider".to_owned(),
+        provider_name: None,
         information: None,
+        extra: Default::default(),
         functions: functions
             .iter()
             .map(|function| function.id.clone())
             .collect(),
         features: SupportedFeatures::from("1"),
         registered: now(),
+        issuer: None,
+        reuse: None,
     }
 }
 
@@ -213,6 +223,8 @@ pub(crate) fn api(id: &str, name: &str, profiles: &[AefProfile]) -> ServiceApi {
         apf_id: "APF".into(),
         domain_id: "DOM".into(),
         description,
+        published: None,
+        hidden_by: None,
     }
 }
 
@@ -255,9 +267,11 @@ pub(crate) fn context(invoker: &str, entries: Vec<SecurityEntry>) -> SecurityCon
         invoker_id: invoker.into(),
         entries,
         notification_destination: Uri::from(DESTINATION),
+        websocket_uri: None,
         features: SupportedFeatures::from("4"),
         generation: 1,
         psk_count: 0,
+        extra: Default::default(),
     }
 }
 
@@ -276,6 +290,11 @@ pub(crate) fn subscription(subscriber: &str, role: Role, events: &[&str]) -> Sub
     }
 }
 
+/// The circle of an invoker that reaches whatever anyone publishes.
+pub(crate) fn everyone() -> Circle {
+    Circle::of(&ApiReach::default(), None, std::iter::empty())
+}
+
 /// The same subscription, without any feature.
 pub(crate) fn plain(mut subscription: Subscription) -> Subscription {
     subscription.subscription.supported_features = None;
@@ -291,6 +310,7 @@ pub(crate) fn waiting(subscription: &Subscription) -> Notification {
             "events": "SERVICE_API_AVAILABLE",
         })),
         raised: now(),
+        at_once: false,
     }
 }
 

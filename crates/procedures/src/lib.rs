@@ -20,6 +20,10 @@ pub mod registration;
 
 pub mod publication;
 
+pub mod topology_hiding;
+
+pub mod routing;
+
 pub mod discovery;
 
 pub mod security_method;
@@ -27,6 +31,8 @@ pub mod security_method;
 pub mod aefpsk;
 
 pub mod authorization;
+
+pub mod introspection;
 
 pub mod authentication;
 
@@ -40,9 +46,13 @@ pub mod token_keys;
 
 pub mod events;
 
+pub mod delivery;
+
 pub mod invocation_log;
 
 pub mod auditing;
+
+pub mod operator;
 
 #[cfg(test)]
 mod fixtures;

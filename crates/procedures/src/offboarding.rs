@@ -14,13 +14,14 @@ use capif_spec::{
 
 use crate::{
     changes::{Changes, Expect, Record, Versioned},
-    events,
+    events::{self, Circle},
     revocation::{self, Losses, Order},
     security_method::exposed,
     state::{
-        AccessControlPolicy, Callback, Certificate, DemandReason, Departure, DepartureReason,
-        Invoker, Notification, Renewal, RevocationReason, RevokedCertificate, SecurityContext,
-        ServiceApi, Subscription, Usage,
+        AccessControlPolicy, Audience, Callback, Certificate, DemandReason, Departure,
+        DepartureReason, DiscoveryPolicy, Invoker, Notification, PendingEnrolment, Renewal,
+        Reporting, RevocationReason, RevokedCertificate, SecurityContext, ServiceApi, Subscription,
+        Usage,
     },
 };
 
@@ -85,7 +86,11 @@ where
         .filter(|subscription| subscription.subscriber != id.as_str());
     events::raise(
         &mut changes,
-        events::of_invoker(CapifEvent::ApiInvokerOffboarded, id),
+        events::of_invoker(
+            CapifEvent::ApiInvokerOffboarded,
+            id,
+            Circle::of(&held.reach, around.context, around.apis.clone()),
+        ),
         others.clone(),
         now,
     );
@@ -116,7 +121,7 @@ where
 
 /// Everything that is kept under an invoker's id besides its profile. Part of the profile, and gone with it: its certificates,
 /// those to come and those on their way out included, the digests of its Onboard_Secrets, what was sealed to repeat an answer,
-/// its API list, what the core function asks of it, and what the operator shut it out of. Access tokens are not kept and die
+/// its API list and criteria, what the core function asks of it, and what the operator shut it out of. Access tokens are not kept and die
 /// with it. Invocation logs are the provider's and stay.
 fn everything_of<'a>(
     changes: &mut Changes,
@@ -126,8 +131,12 @@ fn everything_of<'a>(
     changes.delete::<SecurityContext>(id.as_str(), Expect::Any);
     changes.delete_prefix::<Subscription>(Subscription::prefix(id.as_str()));
     changes.delete_prefix::<Notification>(Subscription::prefix(id.as_str()));
+    changes.delete_prefix::<Reporting>(Subscription::prefix(id.as_str()));
     changes.delete_prefix::<Callback>(Callback::prefix(id.as_str()));
     changes.delete_prefix::<Usage>(Usage::prefix(id.as_str()));
+    changes.delete::<PendingEnrolment>(id.as_str(), Expect::Any);
+    let audience = Audience::Invoker(id.clone());
+    changes.delete_prefix::<DiscoveryPolicy>(DiscoveryPolicy::prefix(&audience));
     // A policy that is set meanwhile moves the profile, so that the removal is decided anew.
     for policy in policies.filter(|policy| policy.invoker_id.as_ref() == Some(id)) {
         changes.delete::<AccessControlPolicy>(policy.record_id(), Expect::Any);

@@ -4,32 +4,45 @@
 //! [`Admission::complete`] makes the one commit that brings profile, single use and event into the world together.
 //! A refusal at any point leaves nothing behind.
 
+mod criteria;
+mod grant;
+pub mod pending;
 mod profile;
 pub mod repetition;
+mod tally;
 pub mod update;
 
 use capif_spec::{
-    api_invoker_management::ApiInvokerEnrolmentDetails,
-    common::{ApiInvokerId, DateTime, Redacted, SupportedFeatures},
+    api_invoker_management::{ApiInvokerEnrolmentDetails, EnrolFailReason},
+    common::{ApiInvokerId, DateTime, Redacted, SupportedFeatures, Uri},
     events::CapifEvent,
     vendor::{EnrolmentTerms, RequestName},
 };
 
-use self::profile::{Echo, Handed, granted_end, needs_secret, reach, represent, wanted};
+use self::{
+    grant::wanted,
+    profile::{Echo, Handed, granted_end, needs_secret, represent},
+};
+pub use self::{
+    grant::{Denial, FailedCriteria},
+    tally::Tally,
+};
 use crate::{
-    changes::{Changes, Expect},
-    events,
+    changes::{Changes, Expect, Revision},
+    delivery::{Delivery, agreed_features},
+    events::{self, Circle},
     refusal::Refusal,
     rotation::Terms,
     state::{
         ApiReach, Bars, Certificate, CertificateOrder, CredentialUse, Digest, Handover, Invoker,
-        PublicKey, RegisteredCredential, Renewal, Role, SealedKey, ServiceApi, Subscription,
+        PendingEnrolment, PublicKey, RegisteredCredential, Renewal, Role, SealedKey, ServiceApi,
+        Subscription,
     },
 };
 
-/// Features of the API invoker management API that are served (TS 29.222 table 8.4.6-1): bits 3, PatchUpdate, and 4,
-/// ExpirationTime.
-pub const FEATURES: &str = "C";
+/// Features of the API invoker management API that are served (TS 29.222 table 8.4.6-1): bits 1 and 2, Notification_test_event
+/// and Notification_websocket, 3, PatchUpdate, and 4, ExpirationTime.
+pub const FEATURES: &str = "F";
 
 /// The number of the feature that brings PATCH.
 const PATCH_UPDATE: u32 = 3;
@@ -39,6 +52,9 @@ const EXPIRATION_TIME: u32 = 4;
 
 /// How many APIs one request may ask for.
 pub const APIS_MAX: usize = 256;
+
+/// Of how many APIs one enrolment is told that it is counted for them.
+const COUNTED_MAX: usize = 256;
 
 /// An onboarding credential whose signature, issuer, audience and time were found good, or whose digest the provider had
 /// handed over.
@@ -54,6 +70,8 @@ pub struct Credential {
     pub reach: ApiReach,
     /// The token's own digest when it was handed over in advance: that record goes with its use.
     pub registered: Option<Digest>,
+    /// Whether the operator approves its holder.
+    pub approval: bool,
 }
 
 impl Credential {
@@ -63,6 +81,14 @@ impl Credential {
         CredentialUse {
             id: self.single_use.clone(),
             expires: self.expires.clone(),
+        }
+    }
+
+    /// Uses it up.
+    fn use_up(&self, changes: &mut Changes) {
+        changes.put(&self.used(), Expect::Absent);
+        if let Some(token) = &self.registered {
+            changes.delete::<RegisteredCredential>(token.to_string(), Expect::Present);
         }
     }
 }
@@ -89,14 +115,28 @@ pub fn handover_purpose(id: &ApiInvokerId, request: &str) -> String {
 pub struct Admission {
     details: ApiInvokerEnrolmentDetails,
     credential: Credential,
+    /// That it waited for the operator, if it did.
+    approved: Option<Approved>,
     id: ApiInvokerId,
     order: CertificateOrder,
     reach: ApiReach,
+    refused: Vec<EnrolFailReason>,
+    failed: Option<FailedCriteria>,
     needs_secret: bool,
     enrolment: EnrolmentTerms,
+    delivery: Delivery,
     features: Option<SupportedFeatures>,
     expires: Option<DateTime>,
     terms: Terms,
+}
+
+/// That the operator approved an onboarding.
+#[derive(Debug)]
+struct Approved {
+    /// The commit that wrote what waited.
+    revision: Revision,
+    /// Until when the answer can be had by asking again.
+    until: DateTime,
 }
 
 /// Who asks to be onboarded, once its credential and its key were judged.
@@ -113,14 +153,14 @@ pub struct Candidate {
 /// Decides whether an invoker is onboarded. `apis` are all published APIs.
 ///
 /// # Errors
-/// Refuses members that cannot be, and wishes beyond the credential.
+/// Refuses members that cannot be, and wishes of which nothing can be granted.
 pub fn admit<'a>(
     details: ApiInvokerEnrolmentDetails,
     candidate: Candidate,
-    apis: impl Iterator<Item = &'a ServiceApi>,
+    apis: impl Iterator<Item = &'a ServiceApi> + Clone,
     terms: &Terms,
     now: &DateTime,
-) -> Result<Admission, Refusal> {
+) -> Result<Admission, Denial> {
     let Candidate {
         credential,
         public_key,
@@ -130,14 +170,26 @@ pub fn admit<'a>(
         return Err(Refusal::incorrect(
             "/apiInvokerId",
             "`apiInvokerId` is given by the CAPIF core function: leave it out",
-        ));
+        )
+        .into());
     }
     let enrolment = enrolment_terms(&details)?;
-    let reach = reach(&credential.reach, wanted(details.api_list.as_ref())?)?;
+    let criteria = details.onboarding_information.onboarding_criteria.as_ref();
+    let grant = grant::grant(
+        &credential.reach,
+        wanted(details.api_list.as_ref())?,
+        criteria.map(Vec::as_slice).unwrap_or_default(),
+        apis.clone(),
+    )?;
     let features = details
         .supported_features
         .as_ref()
-        .map(|wanted| wanted.intersect(&SupportedFeatures::from(FEATURES)));
+        .map(|wanted| agreed_features(wanted, FEATURES));
+    let delivery = Delivery {
+        test: details.request_test_notification,
+        websocket: details.websock_notif_config.clone(),
+    };
+    let delivery = delivery.agree(features.as_ref(), None)?;
     let has_time = features
         .as_ref()
         .is_some_and(|features| features.has(EXPIRATION_TIME));
@@ -145,13 +197,17 @@ pub fn admit<'a>(
     let expires = granted_end(asked, terms.enrolment_life, now)?;
     let order = CertificateOrder::new(id.as_str(), Role::ApiInvoker, public_key, Vec::new());
     Ok(Admission {
-        needs_secret: needs_secret(&reach, apis),
+        needs_secret: needs_secret(&grant.reach, apis),
         order: order.ending(expires.clone()),
         details,
         credential,
+        approved: None,
         id,
-        reach,
+        reach: grant.reach,
+        refused: grant.refused,
+        failed: grant.failed,
         enrolment,
+        delivery,
         features,
         expires,
         terms: *terms,
@@ -176,24 +232,38 @@ impl Admission {
         self.needs_secret
     }
 
+    /// Whether the same request can be sent again, and be answered then.
+    #[must_use]
+    pub fn can_be_fetched(&self) -> bool {
+        self.enrolment.attempt.is_some()
+    }
+
+    /// Where the invoker is told of the outcome.
+    #[must_use]
+    pub fn told_at(&self) -> &Uri {
+        &self.details.notification_destination
+    }
+
     /// What the requester calls its attempt: the secret is sealed for it.
     #[must_use]
     pub fn attempt(&self) -> Option<&RequestName> {
         self.enrolment.attempt.as_ref()
     }
 
-    /// Makes the commit and the answer. `secret` is the Onboard_Secret, when one is due.
+    /// Makes the commit and the answer. `secret` is the Onboard_Secret, when one is due; `tally` counts the enrolments so far.
     #[must_use]
     pub fn complete<'a>(
         self,
         certificate: Certificate,
         secret: Option<NewSecret>,
-        apis: impl Iterator<Item = &'a ServiceApi>,
-        subscriptions: impl Iterator<Item = &'a Subscription>,
+        apis: impl Iterator<Item = &'a ServiceApi> + Clone,
+        subscriptions: impl Iterator<Item = &'a Subscription> + Clone,
+        tally: &Tally,
         now: DateTime,
     ) -> (Changes, ApiInvokerEnrolmentDetails) {
         let details = self.details;
         let information = details.onboarding_information;
+        let approved = self.approved;
         let agreed = self.enrolment.has_renewal();
         let (text, digest, sealed) = match secret {
             Some(secret) => (Some(secret.text), Some(secret.digest), Some(secret.sealed)),
@@ -210,12 +280,14 @@ impl Admission {
             credential: Some(self.credential.single_use.clone()),
             public_key_text: Digest::of(public_key_text.as_bytes()),
             secret: sealed,
+            until: approved.as_ref().map(|approved| approved.until.clone()),
         });
         let invoker = Invoker {
             id: self.id.clone(),
             public_key_text,
             onboard_secret: digest,
             notification_destination: details.notification_destination,
+            websocket_uri: self.delivery.websocket_uri().cloned(),
             information: details.api_invoker_information,
             reach: self.reach,
             allowance: Some(self.credential.reach.clone()),
@@ -233,30 +305,92 @@ impl Admission {
                 handover,
                 ..Renewal::default()
             },
+            criteria: information.onboarding_criteria.unwrap_or_default(),
+            approval: self.credential.approval,
             certificate,
         };
 
         let mut changes = Changes::new();
-        changes.put(&self.credential.used(), Expect::Absent);
-        if let Some(token) = self.credential.registered {
-            changes.delete::<RegisteredCredential>(token.to_string(), Expect::Present);
+        match approved {
+            // The credential was used up when the onboarding began to wait.
+            Some(approved) => {
+                let held = Expect::At(approved.revision);
+                changes.delete::<PendingEnrolment>(self.id.as_str(), held);
+            }
+            None => self.credential.use_up(&mut changes),
         }
         changes.put(&invoker, Expect::Absent);
+        let circle = Circle::of(&invoker.reach, None, apis.clone());
         events::raise(
             &mut changes,
-            events::of_invoker(CapifEvent::ApiInvokerOnboarded, &self.id),
-            subscriptions,
+            events::of_invoker(CapifEvent::ApiInvokerOnboarded, &self.id, circle),
+            subscriptions.clone(),
             &now,
         );
+        if let Some(failed) = &self.failed {
+            failed.raise(&mut changes, Some(&self.id), subscriptions.clone(), &now);
+        }
+        let reached = Reached {
+            before: None,
+            after: &invoker.reach,
+            tally,
+        };
+        reached.raise(&mut changes, apis.clone(), subscriptions, &now);
 
         let echo = Echo {
             of_details: details.extra,
             of_information: information.extra,
             asked_features: self.enrolment.features.is_some(),
             features: self.features,
+            test: self.delivery.test,
         };
-        let answer = represent(&invoker, in_use(&invoker, text), echo, apis);
+        let answer = represent(&invoker, in_use(&invoker, text), echo, self.refused, apis);
         (changes, answer)
+    }
+}
+
+/// What an enrolment reaches, and what it reached before.
+struct Reached<'a> {
+    before: Option<&'a ApiReach>,
+    after: &'a ApiReach,
+    /// The enrolments without the change.
+    tally: &'a Tally,
+}
+
+impl Reached<'_> {
+    /// Tells those who count enrolments of the APIs that are reached now and were not before
+    /// (SERVICE_API_ONBOARDED_BY_API_INVOKERS_COUNT).
+    fn raise<'a>(
+        &self,
+        changes: &mut Changes,
+        apis: impl Iterator<Item = &'a ServiceApi>,
+        subscriptions: impl Iterator<Item = &'a Subscription> + Clone,
+        now: &DateTime,
+    ) {
+        let event = CapifEvent::ServiceApiOnboardedByApiInvokersCount;
+        let counts =
+            |subscription: &&Subscription| subscription.subscription.events.contains(&event);
+        let counting: Vec<&Subscription> = subscriptions.filter(counts).collect();
+        if counting.is_empty() {
+            return;
+        }
+        let is_new = |api: &&ServiceApi| {
+            self.after.includes(api) && !self.before.is_some_and(|before| before.includes(api))
+        };
+        let is_asked_for = |api: &&ServiceApi| {
+            let mut counting = counting.iter();
+            counting.any(|subscription| subscription.reach.includes(api))
+        };
+        let counts: Vec<(ServiceApi, u64)> = apis
+            .filter(is_new)
+            .filter(is_asked_for)
+            .take(COUNTED_MAX)
+            .map(|api| (api.clone(), self.tally.count(api).saturating_add(1)))
+            .collect();
+        if !counts.is_empty() {
+            let occurrence = events::of_onboarded_counts(counts);
+            events::raise(changes, occurrence, counting.into_iter(), now);
+        }
     }
 }
 

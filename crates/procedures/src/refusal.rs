@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use capif_spec::api_invoker_management::EnrolFailCause;
+
 /// A rule said no. The text tells the caller what to do next and repeats nothing secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -95,6 +97,24 @@ pub enum Refusal {
         what: &'static str,
     },
 
+    /// None of the APIs that were asked for is granted (TS 29.222 clause 5.5.2.2.2).
+    #[error("none of the APIs asked for is granted: {}; ask the provider for a credential that allows them", reasons_text(.reasons))]
+    NoApiGranted {
+        /// Each with its reason.
+        reasons: Vec<(String, EnrolFailCause)>,
+    },
+    /// The operator rejected the enrolment, or did not decide in time (TS 29.222 clause 5.5.2.2.2).
+    #[error("the operator of the CAPIF core function rejected this request{}", reason_text(.reason))]
+    EnrolmentRejected {
+        /// In the operator's words.
+        reason: Option<String>,
+    },
+    /// As many enrolments wait for the operator as may.
+    #[error(
+        "too many requests wait for the operator's approval: nothing was changed, try again later with the same credential"
+    )]
+    ApprovalsExhausted,
+
     // A provider must mend what it publishes.
     /// The domain publishes an API of this name already.
     #[error("Already registered service with same api name")]
@@ -125,6 +145,11 @@ pub enum Refusal {
         /// The AEF.
         aef_id: String,
     },
+    /// Notifications do not go where they are wanted (P-34).
+    #[error(
+        "notifications do not go to this destination: a function of a provider names a host for which an AEF of its domain is certified; whoever else ask the operator to add host and port to `callbacks.allow`, or ask for a WebSocket"
+    )]
+    DestinationNotAllowed,
     /// A subscription asks for an event that the caller may not see.
     #[error("event `{event}` is not available to this caller")]
     EventNotAllowed {
@@ -149,6 +174,12 @@ pub enum Refusal {
         what: &'static str,
         /// The bound.
         limit: usize,
+    },
+    /// An operator's credential has this name.
+    #[error("there is an operator {name}: remove it first, or take another name")]
+    OperatorNameTaken {
+        /// The name.
+        name: String,
     },
     /// A bound was reached.
     #[error("the limit of {limit} {what} is reached: remove one first")]
@@ -179,6 +210,31 @@ impl Refusal {
             fault: RequestFault::Incorrect,
         }
     }
+}
+
+/// How many APIs a text names.
+const NAMED_MAX: usize = 10;
+
+fn reasons_text(reasons: &[(String, EnrolFailCause)]) -> String {
+    let named = reasons.iter().take(NAMED_MAX);
+    let mut text: Vec<String> = named
+        .map(|(name, cause)| format!("{name} ({cause})"))
+        .collect();
+    if let Some(more) = reasons
+        .len()
+        .checked_sub(NAMED_MAX)
+        .filter(|more| *more > 0)
+    {
+        text.push(format!("and {more} more"));
+    }
+    text.join(", ")
+}
+
+fn reason_text(reason: &Option<String>) -> String {
+    reason
+        .as_ref()
+        .map(|reason| format!(": {reason}"))
+        .unwrap_or_default()
 }
 
 /// The sort of a mistake in a request, after the causes of TS 29.500 table 5.2.7.2-1.

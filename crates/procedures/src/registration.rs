@@ -6,8 +6,12 @@
 //! A function that is renewed gets its new certificate as a successor: it counts beside the one in use, which retires an overlap
 //! after the function is first seen with the new one. A lost answer can so be asked for again, and locks nobody out.
 
+mod details;
 mod removal;
+mod reuse;
 mod succession;
+
+use std::collections::BTreeSet;
 
 use capif_spec::{
     api_provider_management::{
@@ -15,15 +19,17 @@ use capif_spec::{
     },
     common::{ApiProviderDomainId, ApiProviderFunctionId, DateTime, SupportedFeatures},
 };
-
 use time::Duration;
 
+pub use self::details::patched;
 use self::{
-    removal::remove_functions,
+    details::{describe, details_of, hosts},
+    removal::{forget_subscriptions, remove_functions},
     succession::{Clock, has_key, held, is_distrusted},
 };
 pub use self::{
     removal::{Around, deregister},
+    reuse::{bind, unbind},
     succession::{activate, end_overlap},
 };
 use crate::{
@@ -32,7 +38,7 @@ use crate::{
     refusal::Refusal,
     rotation,
     state::{
-        Certificate, CertificateOrder, ProviderDomain, ProviderFunction, PublicKey,
+        Certificate, CertificateOrder, ProviderDomain, ProviderFunction, PublicKey, Reuse,
         RevokedCertificate, Role, SecurityContext, ServiceApi, Subscription, Successor,
     },
 };
@@ -60,12 +66,25 @@ enum Step {
     Fail(String),
 }
 
+impl Step {
+    /// Why what was asked for is not done.
+    fn failure(&self) -> Option<&str> {
+        match self {
+            Self::Keep(kept) => kept.failure.as_deref(),
+            Self::Certify(_) => None,
+            Self::Fail(reason) => Some(reason),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Kept {
     function: Versioned<ProviderFunction>,
     /// The certificate of the key that the request names: in use, or handed over before.
     certificate: String,
     details: ApiProviderFunctionDetails,
+    /// Why it is left as it is, if something else was asked for.
+    failure: Option<String>,
 }
 
 #[derive(Debug)]
@@ -88,6 +107,8 @@ pub struct Plan {
     credential: Option<Credential>,
     steps: Vec<Step>,
     removed: Vec<Versioned<ProviderFunction>>,
+    /// Whether whoever asks knows nothing of what the functions did before.
+    starts_over: bool,
 }
 
 /// What exists before the request.
@@ -99,9 +120,17 @@ pub enum Before<'a> {
         credential: &'a Credential,
         /// The name under which the operator invited the domain.
         name: &'a str,
+        /// Whether the domain may register with it again.
+        is_reusable: bool,
     },
     /// The domain and its functions.
     Domain(
+        &'a Versioned<ProviderDomain>,
+        &'a [Versioned<ProviderFunction>],
+    ),
+    /// The same, for one that registers again with its credential: its functions are found by their keys, otherwise by their roles.
+    /// Event subscriptions of a function with a new key go, since nobody is left who knows their ids.
+    Again(
         &'a Versioned<ProviderDomain>,
         &'a [Versioned<ProviderFunction>],
     ),
@@ -115,7 +144,7 @@ pub enum Before<'a> {
 /// Refuses a domain without an AMF, roles that do not exist, ids of other domains, and a request of which nothing
 /// could be done.
 pub fn plan(
-    details: ApiProviderEnrolmentDetails,
+    mut details: ApiProviderEnrolmentDetails,
     before: Before<'_>,
     domain_id: ApiProviderDomainId,
     keys: Vec<JudgedKey>,
@@ -123,13 +152,18 @@ pub fn plan(
     is_outdated: &dyn Fn(&Certificate) -> bool,
     now: &DateTime,
 ) -> Result<Plan, Refusal> {
-    let wanted = details.api_prov_funcs.clone().unwrap_or_default();
-    if wanted.len() > FUNCTIONS_MAX {
+    let count = details.api_prov_funcs.as_ref().map_or(0, Vec::len);
+    if count > FUNCTIONS_MAX {
         return Err(Refusal::TooMany {
             what: "functions",
             limit: FUNCTIONS_MAX,
         });
     }
+    let starts_over = matches!(before, Before::Again(..));
+    if let Before::Again(_, functions) = before {
+        reuse::identify(&mut details, functions);
+    }
+    let wanted = details.api_prov_funcs.clone().unwrap_or_default();
     if details
         .api_prov_dom_id
         .as_ref()
@@ -140,20 +174,28 @@ pub fn plan(
         });
     }
     let (mut domain, known, held, credential) = match before {
-        Before::Nothing { credential, name } => (
+        Before::Nothing {
+            credential,
+            name,
+            is_reusable,
+        } => (
             ProviderDomain {
                 id: domain_id,
                 name: name.to_owned(),
+                provider_name: None,
                 information: None,
+                extra: Default::default(),
                 functions: Vec::new(),
                 features: SupportedFeatures::from(FEATURES),
                 registered: now.clone(),
+                issuer: Some(credential.issuer.clone()),
+                reuse: is_reusable.then(|| Reuse::of(credential)),
             },
             &[][..],
             None,
             Some(credential.clone()),
         ),
-        Before::Domain(domain, functions) => (
+        Before::Domain(domain, functions) | Before::Again(domain, functions) => (
             domain.record.clone(),
             functions,
             Some(domain.revision),
@@ -161,6 +203,8 @@ pub fn plan(
         ),
     };
     domain.information = details.api_prov_dom_info.clone();
+    domain.provider_name = details.api_prov_name.clone();
+    domain.extra = details.extra.clone();
     if let Some(features) = &details.supp_feat {
         domain.features = features.intersect(&SupportedFeatures::from(FEATURES));
     }
@@ -182,10 +226,7 @@ pub fn plan(
         Step::Fail(_) => None,
     });
     if !roles.clone().any(|role| role == Role::Amf) {
-        let failed = steps.iter().find_map(|step| match step {
-            Step::Fail(reason) => Some(reason.clone()),
-            _ => None,
-        });
+        let failed = steps.iter().find_map(Step::failure).map(str::to_owned);
         return Err(Refusal::incorrect(
             "/apiProvFuncs",
             failed.unwrap_or_else(|| {
@@ -193,6 +234,15 @@ pub fn plan(
                     .to_owned()
             }),
         ));
+    }
+    let is_done = |step: &Step| match step {
+        Step::Keep(kept) => kept.failure.is_none(),
+        Step::Certify(_) => true,
+        Step::Fail(_) => false,
+    };
+    if !steps.iter().any(is_done) {
+        let reasons: Vec<&str> = steps.iter().filter_map(Step::failure).collect();
+        return Err(Refusal::incorrect("/apiProvFuncs", reasons.join("; ")));
     }
     let removed = left.into_iter().cloned().collect();
     Ok(Plan {
@@ -202,6 +252,7 @@ pub fn plan(
         credential,
         steps,
         removed,
+        starts_over,
     })
 }
 
@@ -213,17 +264,12 @@ fn step(
     new_ids: &mut impl FnMut(Role) -> ApiProviderFunctionId,
     clock: Clock<'_>,
 ) -> Result<Step, Refusal> {
-    let role = match &details.api_prov_func_role {
-        ApiProviderFuncRole::Aef => Role::Aef,
-        ApiProviderFuncRole::Apf => Role::Apf,
-        ApiProviderFuncRole::Amf => Role::Amf,
-        ApiProviderFuncRole::Other(_) => {
-            return Err(Refusal::incorrect(
-                format!("/apiProvFuncs/{index}/apiProvFuncRole"),
-                "`apiProvFuncRole` must be AEF, APF or AMF",
-            ));
-        }
-    };
+    let role = role_of(&details.api_prov_func_role).ok_or_else(|| {
+        Refusal::incorrect(
+            format!("/apiProvFuncs/{index}/apiProvFuncRole"),
+            "`apiProvFuncRole` must be AEF, APF or AMF",
+        )
+    })?;
     let hosts = hosts(index, &details)?;
     let position = match &details.api_prov_func_id {
         Some(id) => Some(left.iter().position(|known| known.record.id == *id).ok_or(
@@ -245,13 +291,17 @@ fn step(
     let key = match key {
         Ok(key) => key,
         Err(refusal) => {
-            if known.is_some() {
-                return Err(refusal);
-            }
-            return Ok(Step::Fail(format!(
-                "function {index} ({}): {refusal}",
-                role.as_str()
-            )));
+            let failure = format!("function {index} ({}): {refusal}", role.as_str());
+            return match known {
+                // It stays as it is, so that who sends the answer back does not remove it.
+                Some(known) => Ok(Step::Keep(Box::new(Kept {
+                    certificate: known.record.certificate.pem.clone(),
+                    details: details_of(&known.record)?,
+                    function: known.clone(),
+                    failure: Some(failure),
+                }))),
+                None => Ok(Step::Fail(failure)),
+            };
         }
     };
     if let Some(known) = known
@@ -260,11 +310,12 @@ fn step(
     {
         let certificate = certificate.pem.clone();
         let mut function = known.clone();
-        function.record.information = details.api_prov_func_info.clone();
+        describe(&mut function.record, &details);
         return Ok(Step::Keep(Box::new(Kept {
             function,
             certificate,
             details,
+            failure: None,
         })));
     }
     if known.is_some_and(|known| is_distrusted(&known.record, &key)) {
@@ -284,45 +335,14 @@ fn step(
     })))
 }
 
-/// The hosts where a function serves, as a vendor member names them.
-fn hosts(index: usize, details: &ApiProviderFunctionDetails) -> Result<Vec<String>, Refusal> {
-    let pointer = || format!("/apiProvFuncs/{index}/{HOSTS_MEMBER}/hosts");
-    let Some(hosts) = details
-        .extra
-        .get(HOSTS_MEMBER)
-        .and_then(|vendor| vendor.get("hosts"))
-    else {
-        return Ok(Vec::new());
-    };
-    let hosts = hosts
-        .as_array()
-        .filter(|hosts| hosts.len() <= 16)
-        .ok_or_else(|| Refusal::incorrect(pointer(), "`hosts` is a list of at most 16 names"))?;
-    hosts
-        .iter()
-        .map(|host| {
-            host.as_str()
-                .filter(|host| is_host(host))
-                .map(str::to_owned)
-                .ok_or_else(|| {
-                    Refusal::incorrect(pointer(), "each host is a DNS name or an IP address")
-                })
-        })
-        .collect()
-}
-
-/// Whether a text is an IP address or a DNS name in the preferred syntax (RFC 1123 section 2.1); no wildcards.
-fn is_host(text: &str) -> bool {
-    text.parse::<std::net::IpAddr>().is_ok()
-        || (text.len() <= 253
-            && text.split('.').all(|label| {
-                (1..=63).contains(&label.len())
-                    && !label.starts_with('-')
-                    && !label.ends_with('-')
-                    && label
-                        .bytes()
-                        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-            }))
+/// The role that a request names, if there is such a one.
+fn role_of(role: &ApiProviderFuncRole) -> Option<Role> {
+    match role {
+        ApiProviderFuncRole::Aef => Some(Role::Aef),
+        ApiProviderFuncRole::Apf => Some(Role::Apf),
+        ApiProviderFuncRole::Amf => Some(Role::Amf),
+        ApiProviderFuncRole::Other(_) => None,
+    }
 }
 
 impl Plan {
@@ -364,7 +384,7 @@ impl Plan {
     pub fn complete<'a, A, S, C>(
         self,
         certificates: Vec<Certificate>,
-        around: Around<A, S, C>,
+        around: Around<'_, A, S, C>,
         overlap: Duration,
         now: &DateTime,
     ) -> Result<(Changes, ApiProviderEnrolmentDetails), Refusal>
@@ -380,6 +400,7 @@ impl Plan {
             credential,
             steps,
             removed,
+            starts_over,
         } = self;
         let mut changes = Changes::new();
         if let Some(credential) = credential {
@@ -389,12 +410,11 @@ impl Plan {
         let mut answered = Vec::new();
         let mut failures = Vec::new();
         let mut functions = Vec::new();
+        let mut over = BTreeSet::new();
         for step in steps {
+            failures.extend(step.failure().map(str::to_owned));
             let (id, certificate, mut answer) = match step {
-                Step::Fail(reason) => {
-                    failures.push(reason);
-                    continue;
-                }
+                Step::Fail(_) => continue,
                 Step::Keep(kept) => {
                     let function = kept.function.record;
                     changes.put(&function, Expect::At(kept.function.revision));
@@ -406,6 +426,9 @@ impl Plan {
                     })?;
                     let pem = certificate.pem.clone();
                     let id = due.id.clone();
+                    if starts_over && due.known.is_some() {
+                        over.insert(id.as_str().to_owned());
+                    }
                     let details =
                         due.certified(certificate, &domain.id, &mut changes, overlap, now);
                     (id, pem, details)
@@ -416,6 +439,17 @@ impl Plan {
             answer.reg_info.api_prov_cert = Some(certificate);
             answered.push(answer);
         }
+        for id in &over {
+            forget_subscriptions(&mut changes, id);
+        }
+        let around = Around {
+            apis: around.apis,
+            rules: around.rules,
+            subscriptions: around
+                .subscriptions
+                .filter(|held| !over.contains(&held.subscriber)),
+            contexts: around.contexts,
+        };
         remove_functions(&mut changes, &removed, around, now);
         domain.functions = functions;
         changes.put(&domain, held.map_or(Expect::Absent, Expect::At));
@@ -439,23 +473,25 @@ impl Due {
         now: &DateTime,
     ) -> ApiProviderFunctionDetails {
         let public_key_text = self.details.reg_info.api_prov_pub_key.clone();
-        let information = self.details.api_prov_func_info.clone();
         let Some(known) = self.known else {
-            let function = ProviderFunction {
+            let mut function = ProviderFunction {
                 id: self.id,
                 domain_id: domain_id.clone(),
                 role: self.role,
                 public_key_text,
                 certificate,
-                information,
+                information: None,
                 hosts: self.hosts,
+                extra: Default::default(),
+                key_extra: Default::default(),
                 renewal: Default::default(),
             };
+            describe(&mut function, &self.details);
             changes.put(&function, Expect::Absent);
             return self.details;
         };
         let mut function = known.record;
-        function.information = information;
+        describe(&mut function, &self.details);
         function.hosts = self.hosts;
         let successor = Successor {
             public_key_text,

@@ -14,7 +14,7 @@ use capif_spec::{
 use crate::{
     aefpsk,
     changes::{Changes, Expect, Versioned},
-    events,
+    events::{self, Circle},
     refusal::Refusal,
     security_method::exposed,
     state::{
@@ -256,11 +256,12 @@ fn write<'a>(
     context.generation = context.generation.saturating_add(1);
     changes.put(&context, Expect::At(held.revision));
     let lost = losses.apis();
-    let named = (order.apis.is_some() && !lost.is_empty()).then(|| {
-        let lost = apis.filter(|api| lost.contains(&api.id));
-        lost.cloned().collect()
-    });
-    let occurrence = events::of_revocation(&context.invoker_id, named);
+    let described: Vec<&ServiceApi> = apis.filter(|api| lost.contains(&api.id)).collect();
+    let aefs = losses.0.iter().map(|(aef_id, _)| aef_id);
+    let circle = Circle::around(aefs, described.iter().copied());
+    let named = (order.apis.is_some() && !lost.is_empty())
+        .then(|| described.into_iter().cloned().collect());
+    let occurrence = events::of_revocation(&context.invoker_id, named, circle);
     events::raise(changes, occurrence, subscriptions, order.now);
     if order.callback && !lost.is_empty() {
         let only = match losses.0.as_slice() {
@@ -274,11 +275,11 @@ fn write<'a>(
                 &lost,
                 order.cause.clone(),
             )),
-            destination: context.notification_destination,
+            destination: context.told_at().clone(),
             raised: order.now.clone(),
             invoker_id: context.invoker_id,
         };
-        changes.append(Callback::prefix(callback.invoker_id.as_str()), &callback);
+        changes.append(callback.lane(), &callback);
     }
 }
 

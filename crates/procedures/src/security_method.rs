@@ -36,12 +36,14 @@ use self::{
 };
 use crate::{
     changes::{Changes, Expect, Revision, Versioned},
+    delivery::{Delivery, agreed_features},
     refusal::Refusal,
     state::{AefPsk, Invoker, SecurityContext, SecurityEntry, ServiceApi},
 };
 
-/// Features of the security API that are served (TS 29.222 table 8.5.6-1): bit 3, SecurityInfoPerAPI.
-pub const FEATURES: &str = "4";
+/// Features of the security API that are served (TS 29.222 table 8.5.6-1): bits 1 and 2, Notification_test_event and
+/// Notification_websocket, and 3, SecurityInfoPerAPI.
+pub const FEATURES: &str = "7";
 
 /// The number of the feature by which entries name single APIs.
 const SECURITY_INFO_PER_API: u32 = 3;
@@ -76,7 +78,7 @@ pub fn negotiate<'a>(
     let features = request
         .supported_features
         .as_ref()
-        .map(|features| features.intersect(&SupportedFeatures::from(FEATURES)));
+        .map(|features| agreed_features(features, FEATURES));
     let per_api = features
         .as_ref()
         .is_some_and(|features| features.has(SECURITY_INFO_PER_API));
@@ -107,15 +109,23 @@ pub fn negotiate<'a>(
         }
     }
 
+    let wish = Delivery {
+        test: request.request_test_notification,
+        websocket: request.websock_notif_config.clone(),
+    };
+    let held_websocket = held_context.and_then(|held| held.websocket_uri.as_ref());
+    let delivery = wish.agree(features.as_ref(), held_websocket)?;
     let context = SecurityContext {
         invoker_id: invoker.id.clone(),
         generation: generation(held_context, &entries),
         entries,
         notification_destination: request.notification_destination.clone(),
+        websocket_uri: delivery.websocket_uri().cloned(),
         features: features
             .clone()
             .unwrap_or_else(|| SupportedFeatures::from("0")),
         psk_count: negotiation.keys.count(),
+        extra: request.extra.clone(),
     };
     let answer = ServiceSecurity {
         security_info: context
@@ -124,8 +134,8 @@ pub fn negotiate<'a>(
             .map(|entry| entry.information.clone())
             .collect(),
         supported_features: features,
-        request_test_notification: None,
-        websock_notif_config: None,
+        request_test_notification: delivery.test,
+        websock_notif_config: delivery.websocket,
         ..request
     };
     let mut changes = Changes::new();
@@ -292,9 +302,7 @@ impl<'a> Negotiation<'a> {
             };
             in_time
                 && wanted.pref_security_methods.contains(method)
-                && concerned
-                    .iter()
-                    .all(|(_, offer)| offer.methods().contains(method))
+                && concerned.iter().all(|(_, offer)| offer.accepts(method))
         });
         candidates
     }

@@ -1,9 +1,15 @@
 //! The records that procedures decide on. Each is one JSON object in the store.
 
 mod access;
+mod account;
 mod authority;
 mod departure;
+mod discovery;
+mod hiding;
+mod operator;
+mod pending;
 mod renewal;
+mod reporting;
 mod revoked;
 mod revoked_certificate;
 mod security;
@@ -13,21 +19,31 @@ use std::collections::BTreeSet;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use capif_spec::{
+    api_invoker_management::OnboardingCriteria,
     common::{
-        AefId, ApiInvokerId, ApiProviderDomainId, ApiProviderFunctionId, DateTime, ServiceApiId,
-        SubscriptionId, SupportedFeatures, Uri,
+        AefId, ApiInvokerId, ApiProviderDomainId, ApiProviderFunctionId, DateTime, Extra,
+        ServiceApiId, SubscriptionId, SupportedFeatures, TestNotification, Uri,
     },
     events::{EventNotification, EventSubscription},
     logging::Log,
     publish_service::ServiceApiDescription,
 };
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, Visitor},
+};
 
 pub use self::{
     access::{AccessControlPolicy, Limits, TimeRange, Usage},
+    account::Account,
     authority::{Generation, GenerationState, TokenKey},
     departure::{Departure, DepartureReason},
+    discovery::{Audience, DiscoveryPolicy, Scope},
+    hiding::{Entry, Hidden, Network, Route, TopologyHiding},
+    operator::{LogRetention, OperatorCredential},
+    pending::{PendingEnrolment, PendingOnboarding, PendingWish, Rejection},
     renewal::{Demand, DemandReason, Handover, Renewal, Retiring, Successor},
+    reporting::Reporting,
     revoked::{Bars, Callback, Revocation, Tidings},
     revoked_certificate::{RevocationReason, RevokedCertificate},
     security::{AefPsk, AefPsks, SealedKey, SecurityContext, SecurityEntry},
@@ -35,17 +51,23 @@ pub use self::{
 use crate::changes::{Kind, Record};
 
 /// A SHA-256 digest, written as 64 hexadecimal digits. Comparison takes the same time wherever the difference lies.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Digest(String);
+#[derive(Clone)]
+pub struct Digest(Box<[u8; DIGITS]>);
+
+/// The digits of a digest.
+const DIGITS: usize = 64;
 
 impl Digest {
     /// The digest with these octets.
     #[must_use]
     pub fn new(octets: [u8; 32]) -> Self {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
         let halves = octets.iter().flat_map(|octet| [octet >> 4, octet & 0xf]);
-        let digits = halves.filter_map(|half| char::from_digit(u32::from(half), 16));
-        Self(digits.collect())
+        let mut digits = [b'0'; DIGITS];
+        for (digit, half) in digits.iter_mut().zip(halves) {
+            *digit = HEX.get(usize::from(half)).copied().unwrap_or(b'0');
+        }
+        Self(Box::new(digits))
     }
 
     /// The digest of some octets.
@@ -62,7 +84,8 @@ impl Digest {
     /// The hexadecimal digits.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        // Holds because whatever makes a digest takes nothing but hexadecimal digits.
+        std::str::from_utf8(&*self.0).unwrap_or_default()
     }
 
     /// The octets, as tokens write them: base64url without padding (RFC 8705 section 3.1).
@@ -76,7 +99,7 @@ impl Digest {
     pub fn octets(&self) -> [u8; 32] {
         let digit = |digit: u8| char::from(digit).to_digit(16).unwrap_or_default();
         let mut octets = [0; 32];
-        for (octet, pair) in octets.iter_mut().zip(self.0.as_bytes().chunks(2)) {
+        for (octet, pair) in octets.iter_mut().zip(self.0.chunks(2)) {
             let number = pair
                 .iter()
                 .fold(0, |number, half| number * 16 + digit(*half));
@@ -86,9 +109,42 @@ impl Digest {
     }
 }
 
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(DigestVisitor)
+    }
+}
+
+struct DigestVisitor;
+
+impl Visitor<'_> for DigestVisitor {
+    type Value = Digest;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("64 hexadecimal digits")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Digest, E> {
+        let digits: [u8; DIGITS] = text
+            .as_bytes()
+            .try_into()
+            .map_err(|_| E::invalid_length(text.len(), &self))?;
+        let are_hex = digits.iter().all(u8::is_ascii_hexdigit);
+        are_hex
+            .then(|| Digest(Box::new(digits)))
+            .ok_or_else(|| E::invalid_value(de::Unexpected::Other("other characters"), &self))
+    }
+}
+
 impl PartialEq for Digest {
     fn eq(&self, other: &Self) -> bool {
-        verify_slices_are_equal(self.0.as_bytes(), other.0.as_bytes()).is_ok()
+        verify_slices_are_equal(&*self.0, &*other.0).is_ok()
     }
 }
 
@@ -96,13 +152,13 @@ impl Eq for Digest {}
 
 impl std::fmt::Debug for Digest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
 impl std::fmt::Display for Digest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
@@ -252,13 +308,17 @@ impl ApiReach {
     /// Whether an API lies within reach.
     #[must_use]
     pub fn includes(&self, api: &ServiceApi) -> bool {
-        self.domain
-            .as_ref()
-            .is_none_or(|domain| *domain == api.domain_id)
+        self.admits(&api.domain_id, &api.description.api_name)
+    }
+
+    /// Whether the API of this name in this domain lies within reach.
+    #[must_use]
+    pub fn admits(&self, domain: &ApiProviderDomainId, api_name: &str) -> bool {
+        self.domain.as_ref().is_none_or(|own| own == domain)
             && self
                 .api_names
                 .as_ref()
-                .is_none_or(|names| names.contains(&api.description.api_name))
+                .is_none_or(|names| names.contains(api_name))
     }
 }
 
@@ -287,6 +347,9 @@ pub struct RegisteredCredential {
     pub expires: DateTime,
     /// What the invoker may reach.
     pub reach: ApiReach,
+    /// Whether the operator approves whom it admits.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub approval: bool,
 }
 
 impl Record for RegisteredCredential {
@@ -309,6 +372,9 @@ pub struct Invoker {
     pub onboard_secret: Option<Digest>,
     /// Where the invoker takes notifications.
     pub notification_destination: Uri,
+    /// The WebSocket over which it takes them instead (TS 29.122 clause 5.2.5.4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub websocket_uri: Option<Uri>,
     /// What the invoker says of itself.
     pub information: Option<String>,
     /// What it may reach.
@@ -334,6 +400,21 @@ pub struct Invoker {
     /// How certificate and secret are renewed.
     #[serde(default, skip_serializing_if = "Renewal::is_default")]
     pub renewal: Renewal,
+    /// What it asks of the APIs that it is enrolled for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub criteria: Vec<OnboardingCriteria>,
+    /// Whether the operator approves what it asks for beyond what it has.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub approval: bool,
+}
+
+impl Invoker {
+    /// Where it is told what becomes of its enrolment.
+    #[must_use]
+    pub fn told_at(&self) -> &Uri {
+        let websocket = self.websocket_uri.as_ref();
+        websocket.unwrap_or(&self.notification_destination)
+    }
 }
 
 impl Record for Invoker {
@@ -350,14 +431,35 @@ pub struct ProviderDomain {
     pub id: ApiProviderDomainId,
     /// The name under which the operator admitted it.
     pub name: String,
+    /// The name that the provider gives itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_name: Option<String>,
     /// What the provider says of its domain.
     pub information: Option<String>,
+    /// What it says beyond the schema.
+    #[serde(default, skip_serializing_if = "Extra::is_empty")]
+    pub extra: Extra,
     /// Its functions in the order of the request.
     pub functions: Vec<ApiProviderFunctionId>,
     /// The features agreed on.
     pub features: SupportedFeatures,
     /// When it was registered.
     pub registered: DateTime,
+    /// Who vouched for it: the issuer of its credential. Absent from records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// The credential with which it may register again, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reuse: Option<Reuse>,
+}
+
+/// A registration credential that its domain may use again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reuse {
+    /// What marks it as used.
+    pub credential: Digest,
+    /// Until when it can be used.
+    pub until: DateTime,
 }
 
 impl Record for ProviderDomain {
@@ -385,6 +487,12 @@ pub struct ProviderFunction {
     /// Host names and addresses where it serves.
     #[serde(default)]
     pub hosts: Vec<String>,
+    /// What the provider says of the function beyond the schema.
+    #[serde(default, skip_serializing_if = "Extra::is_empty")]
+    pub extra: Extra,
+    /// The same of its key.
+    #[serde(default, skip_serializing_if = "Extra::is_empty")]
+    pub key_extra: Extra,
     /// How its certificate is renewed.
     #[serde(default, skip_serializing_if = "Renewal::is_default")]
     pub renewal: Renewal,
@@ -406,8 +514,40 @@ pub struct ServiceApi {
     pub apf_id: ApiProviderFunctionId,
     /// The domain of that APF.
     pub domain_id: ApiProviderDomainId,
-    /// The description as published, the id included.
+    /// What everyone but its publisher is shown of it, the id included: without the AEFs where it is not active, and with the AEF
+    /// that hides a topology in the place of those behind it.
     pub description: ServiceApiDescription,
+    /// What was published, where something else is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<Box<ServiceApiDescription>>,
+    /// The AEF that hides the topology behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden_by: Option<AefId>,
+}
+
+impl ServiceApi {
+    /// What was published, for its publisher and for the AEF that hides the topology behind it.
+    #[must_use]
+    pub fn as_published(&self) -> &ServiceApiDescription {
+        self.published.as_deref().unwrap_or(&self.description)
+    }
+
+    /// Whether any AEF serves it now (feature ApiStatusMonitoring); without a status all do.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        let status = self.description.api_status.as_ref();
+        let serves = |aef: &AefId| status.is_none_or(|status| status.aef_ids.contains(aef));
+        let profiles = self.description.aef_profiles.as_deref();
+        profiles.is_none_or(|profiles| profiles.iter().any(|profile| serves(&profile.aef_id)))
+    }
+
+    /// Whether an AEF serves it, or would if it were active or not hidden.
+    #[must_use]
+    pub fn involves(&self, aef: &AefId) -> bool {
+        let shown = self.description.aef_profiles.iter().flatten();
+        let published = self.as_published().aef_profiles.iter().flatten();
+        shown.chain(published).any(|profile| profile.aef_id == *aef)
+    }
 }
 
 impl Record for ServiceApi {
@@ -482,6 +622,9 @@ pub struct Notification {
     pub notification: EventNotification,
     /// When it was raised.
     pub raised: DateTime,
+    /// Whether it waits for no period to end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub at_once: bool,
 }
 
 impl Notification {
@@ -500,6 +643,25 @@ impl Record for Notification {
     }
 }
 
+/// A test of the way to a subscriber, among the notifications that wait for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Test {
+    /// Who hears it.
+    pub subscriber: String,
+    /// What is sent.
+    pub notification: TestNotification,
+    /// When it was raised.
+    pub raised: DateTime,
+}
+
+impl Record for Test {
+    const KIND: Kind = Kind::Notification;
+    fn record_id(&self) -> String {
+        // Written under the id that its subscription has for it.
+        Subscription::prefix(&self.subscriber)
+    }
+}
+
 /// One invocation as an AEF reported it (TS 23.222 clause 8.19).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InvocationLogEntry {
@@ -514,6 +676,12 @@ pub struct InvocationLogEntry {
 }
 
 impl InvocationLogEntry {
+    /// When the call was: as its report says, otherwise when that came in.
+    #[must_use]
+    pub fn time(&self) -> &DateTime {
+        self.log.invocation_time.as_ref().unwrap_or(&self.received)
+    }
+
     /// The beginning of the ids of the entries of one AEF.
     #[must_use]
     pub fn prefix(aef_id: &AefId) -> String {

@@ -2,6 +2,7 @@
 //! TS 29.571 and TS 29.435 that CAPIF refers to.
 
 mod date_time;
+pub(crate) mod geography;
 mod identifiers;
 mod network;
 mod notification;

@@ -16,6 +16,8 @@ pub mod json;
 
 pub mod checked;
 
+pub mod features;
+
 pub mod api_invoker_management;
 
 pub mod api_provider_management;

@@ -14,7 +14,7 @@ use crate::{
     checked::{self, Checked, Violation},
     common::{
         AefId, Ipv4AddressRange, Ipv6AddressRange, NetSliceId, OpenObject, Port, ServiceApiId,
-        SupportedFeatures,
+        SupportedFeatures, geography,
     },
     security::OAuthGrantType,
     vendor::InterfaceTerms,
@@ -221,6 +221,12 @@ impl Checked for InterfaceDescription {
         for (member, address) in addresses {
             checked::bounded(member, address)?;
         }
+        // Choice: a name of one label, or with `_`, is taken: gateways in private networks have such names.
+        if let Some(name) = &self.fqdn
+            && !is_host_name(name)
+        {
+            return Err(Violation::new("/fqdn", "`fqdn` is a host name"));
+        }
         checked::bounded("apiPrefix", &self.api_prefix)?;
         if let Some(prefix) = &self.api_prefix
             && !prefix.starts_with('/')
@@ -231,6 +237,18 @@ impl Checked for InterfaceDescription {
         checked::not_empty("grantTypes", &self.grant_types)?;
         InterfaceTerms::of(self).map(drop)
     }
+}
+
+/// Whether a text is labels of letters, digits, `-` and `_` between dots (RFC 1123 section 2.1).
+fn is_host_name(text: &str) -> bool {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    name.len() <= 253 && name.split('.').all(is_label)
 }
 
 object! {
@@ -294,7 +312,9 @@ impl Checked for AefLocation {
             ("civicAddr", self.civic_addr.is_some()),
             ("geoArea", self.geo_area.is_some()),
             ("dcId", self.dc_id.is_some()),
-        ])
+        ])?;
+        geography::civic_address("civicAddr", self.civic_addr.as_ref())?;
+        geography::area("geoArea", self.geo_area.as_ref())
     }
 }
 
@@ -315,8 +335,8 @@ impl Checked for IpAddrRange {
             ("ueIpv4AddrRanges", self.ue_ipv4_addr_ranges.is_some()),
             ("ueIpv6AddrRanges", self.ue_ipv6_addr_ranges.is_some()),
         ])?;
-        checked::not_empty("ueIpv4AddrRanges", &self.ue_ipv4_addr_ranges)?;
-        checked::not_empty("ueIpv6AddrRanges", &self.ue_ipv6_addr_ranges)
+        checked::list("ueIpv4AddrRanges", &self.ue_ipv4_addr_ranges)?;
+        checked::list("ueIpv6AddrRanges", &self.ue_ipv6_addr_ranges)
     }
 }
 

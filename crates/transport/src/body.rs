@@ -26,6 +26,12 @@ pub fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes).map_err(never).boxed()
 }
 
+/// Whether it is known before the first read that nothing comes.
+#[must_use]
+pub fn is_absent(body: &Body) -> bool {
+    body.is_end_stream()
+}
+
 /// A body without content.
 pub fn empty() -> Body {
     Empty::new().map_err(never).boxed()

@@ -16,7 +16,7 @@ use rustls_pki_types::CertificateDer;
 
 use crate::body::{Body, boxed, empty};
 use crate::clock::SharedClock;
-use crate::dial::{AddressGuard, CertificateTls, Dialer, Route};
+use crate::dial::{AddressGuard, CertificateTls, Dialer, Resolver, Route};
 use crate::identity::{Anchors, Identity, TlsError};
 use crate::peer::PeerCertificate;
 use crate::profile;
@@ -79,6 +79,17 @@ impl Expected {
     }
 }
 
+/// Where a client may go whose destinations others chose.
+#[derive(Clone)]
+pub struct Bounds {
+    /// Which addresses may be dialled for which host.
+    pub guard: AddressGuard,
+    /// Who alone may be at the other end; anybody with a certificate for the host if absent.
+    pub expected: Option<Expected>,
+    /// Looks names up; the system does if absent.
+    pub resolver: Option<Resolver>,
+}
+
 /// What a client may use up.
 #[derive(Clone, Debug)]
 pub struct ClientLimits {
@@ -92,6 +103,8 @@ pub struct ClientLimits {
     pub idle: Duration,
     /// Whether http without TLS is allowed, as for an upstream on the same machine.
     pub plain: bool,
+    /// Most octets of an answer that come before anybody asks for them, over HTTP/2; as the library likes if absent.
+    pub window_bytes: Option<u32>,
 }
 
 impl Default for ClientLimits {
@@ -102,6 +115,7 @@ impl Default for ClientLimits {
             idle_per_host_max: 32,
             idle: Duration::from_secs(60),
             plain: false,
+            window_bytes: None,
         }
     }
 }
@@ -122,7 +136,7 @@ pub struct Client {
 impl Client {
     /// A client with its own pool.
     pub fn new(tls: ClientTls, limits: ClientLimits) -> Result<Self, TlsError> {
-        Self::build(tls, limits, None, None)
+        Self::build(tls, limits, None, None, None)
     }
 
     /// A client with its own pool that speaks over TLS to nobody but the server expected.
@@ -131,21 +145,18 @@ impl Client {
         limits: ClientLimits,
         expected: Expected,
     ) -> Result<Self, TlsError> {
-        Self::build(tls, limits, Some(Arc::new(expected)), None)
+        Self::build(tls, limits, Some(Arc::new(expected)), None, None)
     }
 
     /// A client with its own pool for destinations that others chose: over TLS alone, to those addresses alone that the guard lets
     /// through.
-    pub fn guarded(
-        tls: ClientTls,
-        limits: ClientLimits,
-        guard: AddressGuard,
-    ) -> Result<Self, TlsError> {
+    pub fn guarded(tls: ClientTls, limits: ClientLimits, bounds: Bounds) -> Result<Self, TlsError> {
         let limits = ClientLimits {
             plain: false,
             ..limits
         };
-        Self::build(tls, limits, None, Some(guard))
+        let expected = bounds.expected.map(Arc::new);
+        Self::build(tls, limits, expected, Some(bounds.guard), bounds.resolver)
     }
 
     /// A client with its own pool that proves itself by a key, and speaks to nobody who cannot prove the same.
@@ -161,6 +172,7 @@ impl Client {
         limits: ClientLimits,
         expected: Option<Arc<Expected>>,
         guard: Option<AddressGuard>,
+        resolver: Option<Resolver>,
     ) -> Result<Self, TlsError> {
         let certificates = match &tls.anchors {
             None => None,
@@ -174,6 +186,7 @@ impl Client {
                 expected,
                 session: tls.session,
                 guard,
+                resolver,
             }),
         };
         let route = Route::Host {
@@ -194,7 +207,11 @@ impl Client {
             route,
             timeout: limits.connect,
         };
-        let pool = legacy::Client::builder(TokioExecutor::new())
+        let mut builder = legacy::Client::builder(TokioExecutor::new());
+        if limits.window_bytes.is_some() {
+            builder.http2_initial_stream_window_size(limits.window_bytes);
+        }
+        let pool = builder
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
             .pool_idle_timeout(limits.idle)

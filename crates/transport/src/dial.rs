@@ -26,8 +26,22 @@ use crate::psk::PskConnector;
 use crate::session::{Capture, Session, SessionLabels, Tap};
 use crate::unix;
 
-/// Says which addresses may be dialled: asked about the very address, after names were looked up and before each connection.
-pub type AddressGuard = Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>;
+/// Says which addresses may be dialled for a host, as the request writes it but without brackets: asked about the very address,
+/// after names were looked up and before each connection.
+pub type AddressGuard = Arc<dyn Fn(&str, SocketAddr) -> bool + Send + Sync>;
+
+/// Looks the addresses of a host up.
+pub type Resolver = Arc<dyn Resolve>;
+
+/// How the addresses of a host are found.
+pub trait Resolve: Send + Sync {
+    /// The addresses of a host now; asked for each connection.
+    fn resolve<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+    ) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'a>>;
+}
 
 /// Opens connections for the pool.
 #[derive(Clone)]
@@ -78,7 +92,7 @@ impl Route {
             }
             Self::Host { tls: Some(tls), .. } if https => {
                 let (host, port) = endpoint(uri, 443)?;
-                let tcp = tcp_within(host, port, until, tls.guard.as_ref()).await?;
+                let tcp = tcp_within(host, port, until, Some(tls)).await?;
                 tls.open(host, tcp).await
             }
             Self::Host { .. } if https => Err(ClientError::Request("no trust anchors for https")),
@@ -103,6 +117,8 @@ pub(crate) struct CertificateTls {
     pub(crate) session: Option<SessionLabels>,
     /// Which addresses alone are dialled.
     pub(crate) guard: Option<AddressGuard>,
+    /// What looks names up instead of the system.
+    pub(crate) resolver: Option<Resolver>,
 }
 
 impl CertificateTls {
@@ -181,20 +197,23 @@ pub(crate) async fn tcp(host: &str, port: u16, until: Instant) -> Result<TcpStre
     tcp_within(host, port, until, None).await
 }
 
-/// The same, to those addresses alone that a guard lets through.
+/// The same, to those addresses alone that a guard lets through: those that were found, not the name, are dialled.
 async fn tcp_within(
     host: &str,
     port: u16,
     until: Instant,
-    guard: Option<&AddressGuard>,
+    tls: Option<&CertificateTls>,
 ) -> Result<TcpStream, ClientError> {
-    let mut addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port))
-        .await
-        .map_err(ClientError::Connect)?
-        .collect();
+    let mut addresses: Vec<SocketAddr> = match tls.and_then(|tls| tls.resolver.as_ref()) {
+        Some(resolver) => resolver.resolve(host, port).await,
+        None => tokio::net::lookup_host((host, port))
+            .await
+            .map(Iterator::collect),
+    }
+    .map_err(ClientError::Connect)?;
     let found = addresses.len();
-    if let Some(guard) = guard {
-        addresses.retain(|address| guard(*address));
+    if let Some(guard) = tls.and_then(|tls| tls.guard.as_ref()) {
+        addresses.retain(|address| guard(host, *address));
     }
     if addresses.len() < found && addresses.is_empty() {
         return Err(ClientError::Request(

@@ -15,6 +15,7 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use crate::body::{Body, BoxError, Paced, boxed, empty, full};
 use crate::connections::{Connection, Stage};
 use crate::server::{Handler, Limits};
+use crate::takeover::{Agreed, Takeover};
 
 /// Largest piece that is handed to the HTTP library at once; the next one shows that the client still reads.
 const PIECE_BYTES_MAX: usize = 64 * 1024;
@@ -24,6 +25,8 @@ pub(crate) struct Exchanges<H> {
     pub(crate) handler: Arc<H>,
     pub(crate) connection: Arc<Connection>,
     pub(crate) limits: Arc<Limits>,
+    /// Where to leave what takes the connection over; absent where nothing can.
+    pub(crate) agreed: Option<Agreed>,
 }
 
 impl<H> Clone for Exchanges<H> {
@@ -32,6 +35,7 @@ impl<H> Clone for Exchanges<H> {
             handler: Arc::clone(&self.handler),
             connection: Arc::clone(&self.connection),
             limits: Arc::clone(&self.limits),
+            agreed: self.agreed.clone(),
         }
     }
 }
@@ -45,6 +49,7 @@ impl<H: Handler> Exchanges<H> {
             handler,
             connection,
             limits,
+            agreed,
         } = self.clone();
         // Counted from the moment the head is complete, not from the first poll of this future.
         let refusal = refusal(&request, &connection, &limits);
@@ -59,8 +64,16 @@ impl<H: Handler> Exchanges<H> {
                     handled(&*handler, request, &connection).await
                 }
             };
+            let takeover = response.extensions_mut().remove::<Takeover>();
+            let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+            match (takeover, agreed) {
+                (Some(takeover), Some(agreed)) if switches => agreed.set(takeover),
+                // Nothing could go on with it.
+                _ if switches => response = problem(StatusCode::UPGRADE_REQUIRED),
+                _ => {}
+            }
             // HTTP/2 has no such header and sends GOAWAY.
-            if http1 && connection.stage() > Stage::Open {
+            if http1 && !switches && connection.stage() > Stage::Open {
                 response
                     .headers_mut()
                     .insert(CONNECTION, HeaderValue::from_static("close"));

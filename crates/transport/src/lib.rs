@@ -5,9 +5,9 @@
 //! This is the only crate that names a TLS library: one serves certificates, another one keys that both ends hold
 //! ([`PskTls`]), and one look at the client's hello decides which of them goes on.
 //!
-//! What is deliberately absent: session tickets, resumption, early data, renegotiation, compression, upgrades inside
-//! HTTP/1.1, redirects, and any state of the whole process (but what OpenSSL keeps for itself). Each configuration names
-//! its own provider and its [`Clock`].
+//! What is deliberately absent: session tickets, resumption, early data, renegotiation, compression, redirects, and any
+//! state of the whole process (but what OpenSSL keeps for itself). Each configuration names its own provider and its
+//! [`Clock`].
 
 mod clock;
 pub use clock::{Clock, ManualClock, SharedClock, SystemClock};
@@ -31,7 +31,7 @@ mod acceptor;
 pub use acceptor::{Acceptor, ClientCertificates, ServerTls};
 
 mod body;
-pub use body::{Body, BodyError, BoxError, boxed, collect, empty, full};
+pub use body::{Body, BodyError, BoxError, boxed, collect, empty, full, is_absent};
 
 mod connections;
 pub use connections::{Closing, Connection, Connections};
@@ -45,14 +45,18 @@ mod hello;
 mod records;
 mod replay;
 mod serving;
+
+mod takeover;
+pub use takeover::{Leaving, TakenStream, Takeover};
+
 mod unix;
 mod watched;
 
 mod connector;
-pub use connector::{Client, ClientError, ClientLimits, ClientTls, Expected};
+pub use connector::{Bounds, Client, ClientError, ClientLimits, ClientTls, Expected};
 
 mod dial;
-pub use dial::AddressGuard;
+pub use dial::{AddressGuard, Resolve, Resolver};
 
 mod anchor;
 pub use anchor::anchor_by_fingerprint;

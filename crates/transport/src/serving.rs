@@ -20,6 +20,7 @@ use crate::exchange::Exchanges;
 use crate::peer::Peer;
 use crate::server::{Handler, Limits, Stop, Stopped};
 use crate::session::Session;
+use crate::takeover::{self, Agreed};
 use crate::watched::Watched;
 
 /// Longest time from the last answer to the end of a connection that was told to end.
@@ -67,10 +68,12 @@ impl<H: Handler> Shared<H> {
             Stop::Everything => return,
         }
         let io = TokioIo::new(Watched::new(io, Arc::clone(connection)));
+        let agreed = Agreed::default();
         let exchanges = Exchanges {
             handler: Arc::clone(&self.handler),
             connection: Arc::clone(connection),
             limits: Arc::clone(&self.limits),
+            agreed: (!http2).then(|| agreed.clone()),
         };
         let service = service_fn(move |request| exchanges.answer(request));
         let watch = |protocol| Watch::new(connection, &self.limits, protocol);
@@ -88,8 +91,14 @@ impl<H: Handler> Shared<H> {
                 .run(&mut serving, |serving| serving.graceful_shutdown())
                 .await;
             if end != End::Dropped {
+                let parts = Pin::into_inner(serving).into_parts();
+                let io = parts.io;
+                if let Some(takeover) = agreed.take() {
+                    let io = io.into_inner();
+                    takeover::hand_over(&takeover, parts.read_buf, io, connection).await;
+                    return;
+                }
                 // The library says goodbye in most cases, but not in all.
-                let io = Pin::into_inner(serving).into_parts().io;
                 let _ = tokio::time::timeout(CLOSE_MAX, io.into_inner().leave()).await;
             }
             end

@@ -152,7 +152,7 @@ async fn a_notification_is_repeated_until_acknowledged_and_order_is_kept() {
     assert_eq!(offered[8..], expected[2..]);
     assert!(
         all.iter().all(|notice| notice.path == "/redirected"),
-        "P-34: redirects are not followed"
+        "P-34: but for 307 and 308, redirects are not followed"
     );
 }
 
@@ -234,8 +234,9 @@ async fn filters_and_details_belong_to_their_feature() {
 /// Clause 5.4.2.2.2: of invokers an invoker hears of itself alone.
 #[tokio::test]
 async fn an_invoker_hears_of_no_other_invoker() {
-    let world = World::start().await;
+    let mut world = World::start().await;
     let receiver = Receiver::start(&world);
+    world.allow(&[&receiver]).await;
     let domain = world.domain("acme").await;
     domain.publish("weather", &["PKI"]).await;
     let (one, other) = (world.raw_invoker(&[]).await, world.raw_invoker(&[]).await);

@@ -211,7 +211,7 @@ async fn a_key_is_in_no_other_answer() {
         "SERVICE_API_UPDATE",
     ];
     let subscription = json!({
-        "events": events, "notificationDestination": "https://aef.example/events"
+        "events": events, "notificationDestination": "https://127.0.0.1:1/events"
     });
     let path = format!("/capif-events/v1/{}/subscriptions", domain.aef.id);
     let answer = domain.aef.post(&path, &subscription).await;

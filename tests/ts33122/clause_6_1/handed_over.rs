@@ -224,7 +224,7 @@ async fn a_handed_over_credential_ends_and_serves_one_purpose() {
     let beyond = world
         .onboard(CREDENTIAL, &enrolment_for(&request, &["traffic"]))
         .await;
-    assert_eq!(beyond.status, StatusCode::BAD_REQUEST);
+    assert_eq!(beyond.status, StatusCode::FORBIDDEN);
     nothing_left(&world).await;
 
     world.clock.advance(time::Duration::seconds(3600));

@@ -174,11 +174,6 @@ async fn a_malformed_body_is_refused_and_leaves_nothing_behind() {
             "INVALID_MSG_FORMAT",
             "",
         ),
-        (
-            enrolment_for(&key, &["traffic"]).to_string(),
-            "MANDATORY_IE_INCORRECT",
-            "/apiList/serviceAPIDescriptions",
-        ),
     ];
     for (body, cause, culprit) in cases {
         let answer = send(

@@ -39,9 +39,12 @@ impl CredentialVerifier for Spoken {
                     expires: now,
                     reach: ApiReach::default(),
                     registered: None,
+                    approval: false,
                 },
                 name: None,
                 is_used: false,
+                is_reusable: false,
+                has_ended: false,
             }))
         })
     }
@@ -66,14 +69,15 @@ async fn the_first_verifier_that_recognises_a_credential_decides() {
     let key = std::fs::read_to_string(world.dir.path().join(files::CREDENTIAL)).unwrap();
     let id = std::fs::read_to_string(world.dir.path().join(init_file())).unwrap();
     let issuer = Issuer::new(SigningKey::from_pem(&key).unwrap(), id.trim());
-    let jwt = Issuers::new(&issuer, &[], &world.clock()).unwrap();
     let store: Arc<dyn Store> =
         Arc::new(EmbeddedStore::open(&world.dir.path().join("store")).unwrap());
+    let jwt = Issuers::new(&issuer, &[], &world.clock(), Arc::clone(&store)).unwrap();
     let mut changes = Changes::new();
     let handed_over = RegisteredCredential {
         token: digest("handed over"),
         expires: DateTime(now.0 + time::Duration::hours(1)),
         reach: ApiReach::default(),
+        approval: false,
     };
     changes.put(&handed_over, Expect::Absent);
     store.commit(changes).await.unwrap();
@@ -122,7 +126,9 @@ async fn the_first_verifier_that_recognises_a_credential_decides() {
         .unwrap()
         .unwrap();
     assert_eq!(verified.name.as_deref(), Some("acme"));
-    let own = issuer.onboarding(Default::default(), 60, &now).unwrap();
+    let own = issuer
+        .onboarding(Default::default(), false, 60, &now)
+        .unwrap();
     assert!(
         jwt.verify(reveal(&own), Purpose::Onboarding, now.clone())
             .await

@@ -170,7 +170,7 @@ async fn entries_name_single_apis_where_the_feature_is_agreed_on() {
     let answer = invoker.put(&invoker.context(), &body).await;
     assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.json());
     let answered = answer.json();
-    assert_eq!(answered["supportedFeatures"], "4");
+    assert_eq!(answered["supportedFeatures"], "7");
     for (index, (api, method)) in [(&weather, "PKI"), (&traffic, "OAUTH")]
         .into_iter()
         .enumerate()

@@ -127,7 +127,6 @@ async fn what_is_no_check_is_refused() {
         b"{}".to_vec(),
         asks("").to_string().into_bytes(),
         asks(&"x".repeat(257)).to_string().into_bytes(),
-        asks(&"x".repeat(5000)).to_string().into_bytes(),
         br#"{"apiInvokerId":7,"supportedFeatures":"0"}"#.to_vec(),
         br#"{"apiInvokerId":"INV1","apiInvokerId":"INV2","supportedFeatures":"0"}"#.to_vec(),
         br#"{"apiInvokerId":"INV1"}"#.to_vec(),
@@ -138,6 +137,10 @@ async fn what_is_no_check_is_refused() {
         assert_eq!(answer.status, StatusCode::BAD_REQUEST);
         assert_eq!(answer.cause(), "INVALID_MSG_FORMAT");
     }
+    let large = asks(&"x".repeat(5000)).to_string().into_bytes();
+    let answer = caller.send(post(Some("application/json"), large)).await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(answer.cause(), "INCORRECT_LENGTH");
     assert!(lines.with("operation", "GetSecIndTrustedAPIInv").is_empty());
     let answer = caller
         .send(post(Some("application/json; charset=utf-8"), sound))

@@ -61,6 +61,7 @@ async fn without_the_passphrase_it_does_not_start() {
         config.ccf.listen.set_port(0);
         config.management.listen.set_port(0);
         config.revocation.listen.set_port(0);
+        config.operator.listen = None;
         config.custody = custody;
         let clock = std::sync::Arc::new(capif_transport::SystemClock);
         match Ccf::start(&dir, config, clock).await {

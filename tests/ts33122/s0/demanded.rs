@@ -47,10 +47,11 @@ fn discovery(party: &Party) -> String {
 /// one that began itself. Its first use of the new meets the demand.
 #[tokio::test]
 async fn the_operator_asks_and_the_invoker_follows() {
-    let world = World::start().await;
+    let mut world = World::start().await;
+    let receiver = Receiver::start(&world);
+    world.allow(&[&receiver]).await;
     let amy = renewable(&world).await;
     let bob = renewable(&world).await;
-    let receiver = Receiver::start(&world);
     subscribe(&amy, &receiver, "/amy").await;
     subscribe(&bob, &receiver, "/bob").await;
     assert_eq!(status(&amy).await.get("demand"), None);

@@ -186,10 +186,11 @@ async fn r_u_02_the_core_function_says_when() {
 /// R-U-03: renewal goes over mutual TLS by a certificate of the very invoker alone, and what is told of it holds nothing secret.
 #[tokio::test]
 async fn r_u_03_only_over_mutual_tls_and_never_in_an_event() {
-    let world = World::start().await;
+    let mut world = World::start().await;
+    let receiver = Receiver::start(&world);
+    world.allow(&[&receiver]).await;
     let (domain, amy) = scene(&world).await;
     let bob = renewable(&world).await;
-    let receiver = Receiver::start(&world);
     for party in [&domain.aef, &amy.party] {
         let body = json!({
             "events": ["API_INVOKER_UPDATED"],

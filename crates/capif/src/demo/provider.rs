@@ -196,6 +196,12 @@ async fn register(world: &World, credential: &str) -> anyhow::Result<(Rival, Str
         apf: apf.1,
         aef_id: aef.0,
         aef: aef.1,
+        functions: said
+            .json()?
+            .get("apiProvFuncs")
+            .and_then(Value::as_array)
+            .cloned()
+            .context("functions are missing")?,
     };
     Ok((rival, detail))
 }

@@ -106,6 +106,8 @@ pub(super) struct Rival {
     pub(super) apf: Identity,
     pub(super) aef_id: String,
     pub(super) aef: Identity,
+    /// Its functions as the core function answered them.
+    pub(super) functions: Vec<Value>,
 }
 
 impl World {
@@ -175,6 +177,7 @@ impl World {
         // As long as an invoker's, so that all are due at the same time.
         config.certificates.function_days = config.certificates.invoker_days;
         config.revocation.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        config.operator.listen = None;
         let (folder, clock) = (self.ccf_folder(), self.clock());
         let mut ccf = None;
         // Sessions of a former core function in this process may hold on to the store for a moment.
@@ -271,6 +274,7 @@ impl World {
         let invite = NewInvite {
             apis: (!apis.is_empty()).then(|| apis.iter().map(|api| (*api).to_owned()).collect()),
             minutes: Some(minutes),
+            approval: false,
         };
         Ok(self.operator().post("/invites", &invite).await?)
     }
@@ -278,6 +282,8 @@ impl World {
     /// Has the operator admit a provider.
     pub(super) async fn admit(&self, name: &str) -> anyhow::Result<EnrolmentParts> {
         let provider = NewProvider {
+            reusable: false,
+            days: None,
             name: name.to_owned(),
         };
         Ok(self.operator().post("/providers", &provider).await?)

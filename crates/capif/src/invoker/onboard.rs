@@ -6,7 +6,7 @@ use capif_client::{Enrolment, OnboardingRequest};
 use capif_spec::common::{DateTime, Redacted, Uri};
 
 use crate::{
-    enrol::{Enrolled, InvokerFolder, Papers},
+    enrol::{Enrolled, InvokerFolder, Papers, Patience},
     exit::{Exit, Failure},
     input,
     output::{self, Format},
@@ -52,6 +52,8 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t)]
     output: Format,
     #[command(flatten)]
+    patience: Patience,
+    #[command(flatten)]
     folder: InvokerFolder,
 }
 
@@ -81,7 +83,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     if let Some(destination) = args.notification_destination {
         request.notification_destination = Uri::from(destination);
     }
-    let enrolled = Enrolled::enrol(papers, request, &args.folder).await?;
+    let enrolled = Enrolled::enrol_within(papers, request, &args.folder, &args.patience).await?;
     match args.output {
         Format::Table => output::line(enrolled.invoker.id().as_str())?,
         Format::Json => output::json(&*enrolled.invoker.details())?,

@@ -8,7 +8,7 @@ use capif_procedures::{
     state::{AccessControlPolicy, Invoker, Limits, ServiceApi, Subscription, Usage},
 };
 use capif_spec::{
-    common::{AefId, ApiInvokerId, ServiceApiId},
+    common::{AefId, ApiInvokerId, NetSliceId, ServiceApiId},
     security::Cause,
 };
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,63 @@ use serde_json::{Value, json};
 
 pub use capif_procedures::state::TimeRange;
 
+use super::operations::{Names, Operation, answer};
 use crate::{api::problem::ApiError, audit::Act, core::Core, view::Records};
+
+pub(super) const OPERATIONS: &[Operation] = &[
+    Operation::get(
+        "/policies",
+        "the access control policies, and how much was used under each",
+        |call| answer(async move { Ok(list(&call.core)) }),
+    ),
+    Operation::post("/policies", "sets an access control policy", |call| {
+        answer(async move { set(&call.core, call.json()?).await })
+    })
+    .body(&[
+        ("api", API),
+        (
+            "invoker",
+            "the one invoker that it is for; each one without a policy of its own if absent",
+        ),
+        ("total", "how many calls in all"),
+        ("perSecond", "how many calls within any one second"),
+        ("times", "when, each `from` and `to`; at any time if absent"),
+        (
+            "slices",
+            "in which network slices, each `snssai`, `nsiId` or `ensi`; in any if absent",
+        ),
+        ("reset", "whether what was used before is forgotten"),
+    ]),
+    Operation::post(
+        "/policies/remove",
+        "removes an access control policy",
+        |call| answer(async move { remove(&call.core, call.json()?).await }),
+    )
+    .body(&[("api", API), ("invoker", "the one invoker that it is for")]),
+    Operation::get("/usage", "how many calls count against totals", |call| {
+        answer(async move { Ok(usage(&call.core)) })
+    }),
+    Operation::post(
+        "/revocations",
+        "takes everything, or one API, away from an invoker, and shuts it out",
+        |call| answer(async move { revoke(&call.core, call.json()?).await }),
+    )
+    .body(VERDICT),
+    Operation::post(
+        "/permissions",
+        "lets an invoker back in that was shut out",
+        |call| answer(async move { permit(&call.core, call.json()?).await }),
+    )
+    .body(VERDICT),
+];
+
+/// How an API is named.
+pub(super) const API: &str = "the API, as `{\"name\": …}` or `{\"id\": …}`";
+
+const VERDICT: Names = &[
+    ("invoker", "the id of the invoker"),
+    ("api", "the one API, by name or id; everything if absent"),
+];
 
 /// Which API is meant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +85,7 @@ pub enum ApiChoice {
 }
 
 impl ApiChoice {
-    fn text(&self) -> &str {
+    pub(super) fn text(&self) -> &str {
         match self {
             Self::Name(name) => name,
             Self::Id(id) => id.as_str(),
@@ -55,6 +111,9 @@ pub struct NewPolicy {
     /// When; at any time if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub times: Vec<TimeRange>,
+    /// In which network slices; in any if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slices: Vec<NetSliceId>,
     /// Whether what was used before is forgotten.
     #[serde(default)]
     pub reset: bool,
@@ -96,7 +155,7 @@ pub struct Permitted {
     pub lifted: bool,
 }
 
-pub(super) async fn set(core: &Core, wanted: NewPolicy) -> Result<Value, ApiError> {
+async fn set(core: &Core, wanted: NewPolicy) -> Result<Value, ApiError> {
     let now = core.now();
     core.transact(
         &policy_act("SetPolicy", &wanted.api, wanted.invoker.as_ref()),
@@ -111,6 +170,7 @@ pub(super) async fn set(core: &Core, wanted: NewPolicy) -> Result<Value, ApiErro
                 total: wanted.total,
                 per_second: wanted.per_second,
                 times: wanted.times.clone(),
+                slices: wanted.slices.clone(),
             };
             let forgotten = |usage: &&Usage| {
                 let of = wanted.invoker.as_ref();
@@ -127,7 +187,7 @@ pub(super) async fn set(core: &Core, wanted: NewPolicy) -> Result<Value, ApiErro
     .await
 }
 
-pub(super) async fn remove(core: &Core, old: OldPolicy) -> Result<Value, ApiError> {
+async fn remove(core: &Core, old: OldPolicy) -> Result<Value, ApiError> {
     let now = core.now();
     core.transact(
         &policy_act("RemovePolicy", &old.api, old.invoker.as_ref()),
@@ -146,7 +206,7 @@ pub(super) async fn remove(core: &Core, old: OldPolicy) -> Result<Value, ApiErro
     .await
 }
 
-pub(super) fn list(core: &Core) -> Vec<Value> {
+fn list(core: &Core) -> Vec<Value> {
     let records = core.view.read();
     records
         .policies()
@@ -175,6 +235,7 @@ pub(super) fn list(core: &Core) -> Vec<Value> {
                 "total": policy.limits.total,
                 "perSecond": policy.limits.per_second,
                 "times": times,
+                "slices": policy.limits.slices,
                 "used": usage.iter().map(|usage| usage.calls).sum::<u64>(),
                 "usage": by_invoker,
             })
@@ -182,7 +243,7 @@ pub(super) fn list(core: &Core) -> Vec<Value> {
         .collect()
 }
 
-pub(super) fn usage(core: &Core) -> Vec<Value> {
+fn usage(core: &Core) -> Vec<Value> {
     let records = core.view.read();
     let mut rows: Vec<&Usage> = records.usages().collect();
     rows.sort_by_key(|usage| (&usage.api_id, &usage.invoker_id));
@@ -201,7 +262,7 @@ fn counts_under(policy: &AccessControlPolicy, usage: &Usage, records: &Records) 
         }
 }
 
-pub(super) async fn revoke(core: &Core, verdict: Verdict) -> Result<Revoked, ApiError> {
+async fn revoke(core: &Core, verdict: Verdict) -> Result<Revoked, ApiError> {
     let now = core.now();
     core.transact(&verdict_act("Revoke", &verdict), |records| {
         let invoker = known(records, &verdict.invoker)?;
@@ -214,7 +275,7 @@ pub(super) async fn revoke(core: &Core, verdict: Verdict) -> Result<Revoked, Api
             apis: api.as_ref().map(<[_; 1]>::as_slice),
             cause: Cause::AuthorizationIssue,
             callback: held.is_some_and(|held| {
-                let destination = &held.record.notification_destination;
+                let destination = held.record.told_at();
                 core.calls_back(records, &held.record.invoker_id, destination)
             }),
             now: &now,
@@ -231,7 +292,7 @@ pub(super) async fn revoke(core: &Core, verdict: Verdict) -> Result<Revoked, Api
     .await
 }
 
-pub(super) async fn permit(core: &Core, verdict: Verdict) -> Result<Permitted, ApiError> {
+async fn permit(core: &Core, verdict: Verdict) -> Result<Permitted, ApiError> {
     core.transact(&verdict_act("Permit", &verdict), |records| {
         let invoker = known(records, &verdict.invoker)?;
         let api = match &verdict.api {
@@ -281,7 +342,7 @@ fn known<'a>(records: &'a Records, id: &ApiInvokerId) -> Result<&'a Versioned<In
 }
 
 /// Finds the API that is meant. Providers may choose the same name.
-fn chosen<'a>(
+pub(super) fn chosen<'a>(
     records: &'a Records,
     choice: &ApiChoice,
 ) -> Result<&'a Versioned<ServiceApi>, Refusal> {

@@ -1,19 +1,32 @@
 //! The audit trail, for whoever looks into it or verifies it: records as they are kept, to the letter.
 
 use capif_procedures::changes::Kind;
-use capif_transport::{Body, full};
+use capif_transport::full;
 use http::{HeaderValue, Response, header};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::operations::{Call, Finished, Operation, answer, query_refusal};
 use crate::{
-    api::{json_answer, problem::ApiError},
+    api::problem::ApiError,
     core::Core,
     store::{Chained, Page, chain},
 };
 
 /// How many records one page shows.
 const PAGE_RECORDS: usize = 1000;
+
+pub(super) const OPERATIONS: &[Operation] = &[
+    Operation::get(
+        "/audit",
+        "the records of the audit trail as they are kept, at most 1000",
+        |call| Box::pin(async move { page(&call).await }),
+    )
+    .query(&[("after", "only what follows the record of this number")]),
+    Operation::get("/audit/head", "how far the audit trail has come", |call| {
+        answer(async move { Ok(heads(&call.core)) })
+    }),
+];
 
 /// How far the trail has come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,28 +41,24 @@ pub struct Heads {
 }
 
 /// `GET /audit/head`
-pub(super) fn heads(core: &Core) -> Result<Response<Body>, ApiError> {
+fn heads(core: &Core) -> Heads {
     // The file first: it is never ahead of the trail.
     let file = core.trail.head_file();
     let end = core.trail.end().map(|end| end.to_string());
-    json_answer(http::StatusCode::OK, &Heads { file, end })
+    Heads { file, end }
 }
 
 /// `GET /audit?after=NUMBER`: from the beginning without, where what stands for the pruned records comes first.
-pub(super) async fn page(core: &Core, query: Option<&str>) -> Result<Response<Body>, ApiError> {
-    let pairs: Vec<(String, String)> =
-        serde_urlencoded::from_str(query.unwrap_or_default()).unwrap_or_default();
-    let after = pairs
-        .iter()
-        .find(|(name, _)| name == "after")
-        .and_then(|(_, value)| value.parse().ok());
+async fn page(call: &Call) -> Finished {
+    let after = call.query("after").map(str::parse).transpose();
+    let after = after.map_err(|_| query_refusal("after", "`after` is a record's number"))?;
     let page = Page {
         kind: Kind::Audit,
         prefix: String::new(),
         after: after.map(chain::id),
         limit: PAGE_RECORDS,
     };
-    let found = core.store.scan(page).await?;
+    let found = call.core.store.scan(page).await?;
     let mut body = vec![b'['];
     for (index, (key, stored)) in found.iter().enumerate() {
         if index > 0 {

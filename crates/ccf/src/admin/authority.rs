@@ -10,10 +10,46 @@ use capif_spec::common::DateTime;
 use serde::{Deserialize, Serialize};
 use time::Duration;
 
+use super::operations::{Operation, answer};
 use crate::{
     api::problem::ApiError, audit::Act, authority::AuthorityError, core::Core,
     tasks::authority as task,
 };
+
+pub(super) const OPERATIONS: &[Operation] = &[
+    Operation::get(
+        "/authority",
+        "the authorities: which one signs, which ones count, and until when",
+        |call| answer(async move { Ok(authorities(&call.core)) }),
+    ),
+    Operation::post("/authority/roll", "lets another authority follow", |call| {
+        answer(async move { roll(&call.core, call.json()?).await })
+    })
+    .body(&[
+        ("root", "whether a new root begins too"),
+        (
+            "overlapSeconds",
+            "for how long the one before counts beside it",
+        ),
+    ]),
+    Operation::post(
+        "/authority/retire",
+        "ends the overlap of two authorities now",
+        |call| answer(async move { retire(&call.core).await }),
+    ),
+    Operation::get("/keys", "the keys that sign access tokens", |call| {
+        answer(async move { Ok(token_keys(&call.core)) })
+    }),
+    Operation::post(
+        "/keys/rotate",
+        "lets another key sign access tokens",
+        |call| answer(async move { rotate(&call.core, call.json()?).await }),
+    )
+    .body(&[(
+        "compromise",
+        "whether those before end at once, with all that they signed",
+    )]),
+];
 
 /// Lets another authority follow.
 #[derive(Debug, Serialize, Deserialize)]
@@ -88,7 +124,7 @@ pub struct TokenKeyStatus {
     pub retires: Option<DateTime>,
 }
 
-pub(super) fn authorities(core: &Core) -> Authorities {
+fn authorities(core: &Core) -> Authorities {
     let now = core.now();
     let succession = core.authorities.succession();
     Authorities {
@@ -133,7 +169,7 @@ fn status(core: &Core, generation: &Generation, now: &DateTime) -> GenerationSta
 }
 
 /// Lets another authority follow. When this is answered, it signs and is shown.
-pub(super) async fn roll(core: &Core, roll: Roll) -> Result<Authorities, ApiError> {
+async fn roll(core: &Core, roll: Roll) -> Result<Authorities, ApiError> {
     is_ours(core)?;
     let overlap = i64::try_from(roll.overlap_seconds).map_or(Duration::MAX, Duration::seconds);
     let _turn = core.authorities.turn().await;
@@ -173,7 +209,7 @@ pub(super) async fn roll(core: &Core, roll: Roll) -> Result<Authorities, ApiErro
 }
 
 /// Ends the overlap before its time.
-pub(super) async fn retire(core: &Core) -> Result<Authorities, ApiError> {
+async fn retire(core: &Core) -> Result<Authorities, ApiError> {
     is_ours(core)?;
     let _turn = core.authorities.turn().await;
     let now = core.now();
@@ -207,7 +243,7 @@ fn not_now(reason: NotNow) -> Refusal {
     Refusal::incorrect(pointer, reason.to_string())
 }
 
-pub(super) fn token_keys(core: &Core) -> Vec<TokenKeyStatus> {
+fn token_keys(core: &Core) -> Vec<TokenKeyStatus> {
     let now = core.now();
     let ring = core.access_tokens.ring();
     let signing = ring.signing(&now).map(|key| key.kid.clone());
@@ -230,7 +266,7 @@ pub(super) fn token_keys(core: &Core) -> Vec<TokenKeyStatus> {
 }
 
 /// Lets another key sign access tokens.
-pub(super) async fn rotate(core: &Core, rotate: Rotate) -> Result<Vec<TokenKeyStatus>, ApiError> {
+async fn rotate(core: &Core, rotate: Rotate) -> Result<Vec<TokenKeyStatus>, ApiError> {
     let now = core.now();
     let timing = core.config.security.token_timing();
     let key = core.access_tokens.make()?;

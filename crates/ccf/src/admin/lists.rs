@@ -1,23 +1,23 @@
 //! What the operator can look at. No secret, digest of a secret or credential is ever listed.
 
-use std::sync::Arc;
+use std::ops::ControlFlow;
 
 use capif_procedures::{
+    auditing::Criteria,
     changes::{Key, Kind},
-    state::{Bars, Callback, InvocationLogEntry, Notification},
+    state::{Bars, Callback, Notification, Reporting, Subscription},
 };
-use capif_transport::Body;
-use http::{Response, StatusCode};
+use capif_spec::common::{AefId, ApiInvokerId, ApiProviderFunctionId, DateTime};
 use serde_json::{Value, json};
 
-use super::{access, renewals};
+use super::operations::{Call, Operation, answer, query_refusal};
 use crate::{
-    api::{json_answer, problem::ApiError},
+    api::problem::ApiError,
     core::Core,
-    store::{self, Page},
+    log_book, store,
     tasks::{
         notify::ALARM_AGE,
-        parcel::{self, Found},
+        parcel::{self, Found, Parcel},
     },
     view::Lane,
 };
@@ -25,29 +25,55 @@ use crate::{
 /// How many log entries one listing shows.
 const LOGS_MAX: usize = 1000;
 
-/// Answers one listing.
-pub(super) async fn list(
-    core: &Arc<Core>,
-    what: &str,
-    query: Option<&str>,
-) -> Result<Response<Body>, ApiError> {
-    let rows = match what {
-        "invokers" => invokers(core),
-        "providers" => providers(core),
-        "apis" => apis(core),
-        "contexts" => contexts(core),
-        "events" => events(core),
-        "policies" => access::list(core),
-        "usage" => access::usage(core),
-        "alarms" => alarms(core).await?,
-        "renewals" => renewals::list(core),
-        "expiring" => renewals::expiring(core, query)?,
-        "offboarded" => renewals::offboarded(core).await?,
-        "logs" => logs(core, query).await?,
-        _ => return Err(ApiError::UnknownPath),
-    };
-    json_answer(StatusCode::OK, &rows)
-}
+pub(super) const OPERATIONS: &[Operation] = &[
+    Operation::get("/invokers", "the onboarded API invokers", |call| {
+        answer(async move { Ok(invokers(&call.core)) })
+    }),
+    Operation::get("/providers", "the registered provider domains", |call| {
+        answer(async move { Ok(providers(&call.core)) })
+    }),
+    Operation::get("/apis", "the published service APIs", |call| {
+        answer(async move { Ok(apis(&call.core)) })
+    }),
+    Operation::get(
+        "/contexts",
+        "what invokers negotiated: which method at which AEF",
+        |call| answer(async move { Ok(contexts(&call.core)) }),
+    ),
+    Operation::get(
+        "/events",
+        "the event subscriptions, and how many notifications wait",
+        |call| answer(async move { Ok(events(&call.core)) }),
+    ),
+    Operation::get(
+        "/subscriptions",
+        "the event subscriptions with all that was agreed on, and since when what waits for each",
+        |call| answer(async move { subscriptions(&call.core).await }),
+    ),
+    Operation::get(
+        "/notifications",
+        "what waits for whom, and since when: events, revocations, callbacks",
+        |call| answer(async move { notifications(&call.core).await }),
+    ),
+    Operation::get(
+        "/alarms",
+        "who has not acknowledged a notification or revocation for over a minute",
+        |call| answer(async move { alarms(&call.core).await }),
+    ),
+    Operation::get("/logs", "the invocations that AEFs reported", |call| {
+        answer(async move { logs(&call).await })
+    })
+    .query(&[
+        ("aef", "only what this AEF reported"),
+        ("invoker", "only calls of this invoker"),
+        ("api", "only calls of APIs of this name"),
+        ("apiId", "only calls of the API of this id"),
+        ("result", "only calls that ended so, like 200"),
+        ("from", "only calls from this time on"),
+        ("to", "only calls until this time"),
+        ("after", "only what follows the entry of this id"),
+    ]),
+];
 
 fn invokers(core: &Core) -> Vec<Value> {
     let records = core.view.read();
@@ -104,10 +130,19 @@ fn providers(core: &Core) -> Vec<Value> {
                 "apiProvDomId": domain.id,
                 "name": domain.name,
                 "registered": domain.registered,
+                "issuer": domain.issuer,
+                "reusableUntil": domain.reuse.as_ref().map(|reuse| &reuse.until),
+                "logEntries": log_entries(core, &domain.functions),
                 "functions": functions,
             })
         })
         .collect()
+}
+
+/// How many invocation log entries of these functions there are, if they were counted.
+fn log_entries(core: &Core, functions: &[ApiProviderFunctionId]) -> Option<usize> {
+    let ids = functions.iter().map(|id| AefId::new(id.as_str()));
+    ids.map(|id| core.log_book.held(&id)).sum()
 }
 
 fn apis(core: &Core) -> Vec<Value> {
@@ -134,6 +169,7 @@ fn apis(core: &Core) -> Vec<Value> {
                 "apiName": api.description.api_name,
                 "apiProvDomId": api.domain_id,
                 "apfId": api.apf_id,
+                "hiddenBy": api.hidden_by,
                 "aefProfiles": profiles,
             })
         })
@@ -176,9 +212,29 @@ fn events(core: &Core) -> Vec<Value> {
         .collect()
 }
 
-/// Receivers that owe an acknowledgement for too long, each with the oldest message that waits for it.
-async fn alarms(core: &Core) -> Result<Vec<Value>, ApiError> {
-    let waiting: Vec<(Lane, Key, usize)> = {
+/// The first message that waits in a place, and how many there are.
+struct Waiting {
+    lane: Lane,
+    parcel: Box<Parcel>,
+    count: usize,
+}
+
+impl Waiting {
+    fn row(&self) -> Value {
+        json!({
+            "receiver": self.parcel.receiver,
+            "lane": self.lane.prefix,
+            "what": self.parcel.what(),
+            "destination": self.parcel.destination(),
+            "since": self.parcel.raised,
+            "waiting": self.count,
+        })
+    }
+}
+
+/// What waits for whom. Whoever gives no place to be told at, or is not to be told by the operator's own choice, waits for nothing.
+async fn waiting(core: &Core) -> Result<Vec<Waiting>, ApiError> {
+    let lanes: Vec<(Lane, Key, usize)> = {
         let records = core.view.read();
         records
             .waiting()
@@ -188,57 +244,132 @@ async fn alarms(core: &Core) -> Result<Vec<Value>, ApiError> {
             })
             .collect()
     };
-    let now = core.clock.now();
     let mut rows = Vec::new();
-    for (lane, key, count) in waiting {
-        // Whoever gives no place to be told at, or is the operator's own choice not to be told, is no alarm.
-        let Found::Parcel(parcel) = parcel::load(core, &key).await? else {
-            continue;
-        };
-        if parcel.alarms && now - parcel.raised.0 > ALARM_AGE {
-            rows.push(json!({
-                "receiver": parcel.receiver,
-                "lane": lane.prefix,
-                "what": parcel.what,
-                "destination": parcel.destination,
-                "since": parcel.raised,
-                "waiting": count,
-            }));
+    for (lane, key, count) in lanes {
+        if let Found::Parcel(parcel) = parcel::load(core, &key).await? {
+            rows.push(Waiting {
+                lane,
+                parcel,
+                count,
+            });
         }
     }
     Ok(rows)
 }
 
-/// `?after=ID` continues a listing; `?aef=ID` keeps to one AEF.
-async fn logs(core: &Core, query: Option<&str>) -> Result<Vec<Value>, ApiError> {
-    let pairs: Vec<(String, String)> =
-        serde_urlencoded::from_str(query.unwrap_or_default()).unwrap_or_default();
-    let value = |name: &str| {
-        pairs
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.clone())
+/// Receivers that owe an acknowledgement for too long, each with the oldest message that waits for it.
+async fn alarms(core: &Core) -> Result<Vec<Value>, ApiError> {
+    let now = core.clock.now();
+    let mut rows = waiting(core).await?;
+    rows.retain(|row| row.parcel.alarms && now - row.parcel.raised.0 > ALARM_AGE);
+    Ok(rows.iter().map(Waiting::row).collect())
+}
+
+/// All receivers for which something waits, the one that waits for longest first.
+async fn notifications(core: &Core) -> Result<Vec<Value>, ApiError> {
+    let mut rows = waiting(core).await?;
+    rows.sort_by_key(|row| row.parcel.raised.0);
+    Ok(rows.iter().map(Waiting::row).collect())
+}
+
+/// The subscriptions with everything that was agreed on.
+async fn subscriptions(core: &Core) -> Result<Vec<Value>, ApiError> {
+    let held: Vec<(Subscription, usize, Option<Key>)> = {
+        let records = core.view.read();
+        records
+            .subscriptions()
+            .map(|held| {
+                let prefix = Notification::prefix(&held.subscriber, &held.id);
+                let lane = Lane::new(Kind::Notification, prefix);
+                let first = records.next_in(&lane);
+                let first = first.map(|id| Key::new(Kind::Notification, id));
+                (held.clone(), records.waiting_in(&lane), first)
+            })
+            .collect()
     };
-    let page = Page {
-        kind: Kind::InvocationLog,
-        prefix: value("aef")
-            .map(|aef| format!("{aef}/"))
-            .unwrap_or_default(),
-        after: value("after"),
-        limit: LOGS_MAX,
+    let mut rows = Vec::new();
+    for (held, waiting, first) in held {
+        let oldest = match first {
+            Some(key) => match parcel::load(core, &key).await? {
+                Found::Parcel(parcel) => Some(parcel.raised.clone()),
+                Found::Nothing => None,
+            },
+            None => None,
+        };
+        let delivered = match &held.subscription.event_req {
+            Some(_) => {
+                let id = Reporting::id(&held.subscriber, &held.id);
+                let progress = store::load::<Reporting>(core.store.as_ref(), &id).await?;
+                progress.map(|progress| progress.record.delivered)
+            }
+            None => None,
+        };
+        rows.push(json!({
+            "subscriptionId": held.id,
+            "subscriber": held.subscriber,
+            "role": held.role,
+            "events": held.subscription.events,
+            "eventFilters": held.subscription.event_filters,
+            "eventReq": held.subscription.event_req,
+            "delivered": delivered,
+            "notificationDestination": held.subscription.notification_destination,
+            "websocket": held.subscription.websock_notif_config.is_some(),
+            "supportedFeatures": held.subscription.supported_features,
+            "waiting": waiting,
+            "since": oldest,
+        }));
+    }
+    Ok(rows)
+}
+
+/// What AEFs reported, in the order of AEFs and reports, at most a thousand.
+async fn logs(call: &Call) -> Result<Vec<Value>, ApiError> {
+    let time = |name: &str| {
+        let parsed = call.query(name).map(str::parse::<DateTime>).transpose();
+        parsed.map_err(|_| query_refusal(name, format!("`{name}` is a time")))
     };
-    let found = core.store.scan(page).await?;
-    Ok(found
-        .into_iter()
-        .filter_map(|(key, stored)| {
-            let entry: InvocationLogEntry = store::decode(&key, &stored).ok()?.record;
-            Some(json!({
-                "id": key.id,
+    let criteria = Criteria {
+        api_invoker_id: call.query("invoker").map(ApiInvokerId::new),
+        api_name: call.query("api").map(str::to_owned),
+        api_id: call.query("apiId").map(str::to_owned),
+        result: call.query("result").map(str::to_owned),
+        time_range_start: time("from")?,
+        time_range_end: time("to")?,
+        ..Criteria::default()
+    };
+    let core = &call.core;
+    let mut after = call.query("after").map(str::to_owned);
+    let mut rows = Vec::new();
+    loop {
+        let aef = match (call.query("aef"), &after) {
+            (Some(aef), _) => AefId::new(aef),
+            // Goes on within the AEF of the last entry, which may have more.
+            (None, Some(id)) if !id.ends_with('~') && id.contains('/') => {
+                AefId::new(id.split('/').next().unwrap_or_default())
+            }
+            (None, _) => match log_book::next_aef(core, after.take()).await? {
+                Some(aef) => aef,
+                None => break,
+            },
+        };
+        let from = after.take();
+        let found = log_book::search(core, &aef, from, &criteria, |id, entry| {
+            rows.push(json!({
+                "id": id,
                 "aefId": entry.aef_id,
                 "apiInvokerId": entry.api_invoker_id,
                 "received": entry.received,
                 "log": entry.log,
-            }))
-        })
-        .collect())
+            }));
+            Ok(match rows.len() {
+                LOGS_MAX => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            })
+        });
+        if found.await?.is_break() || call.query("aef").is_some() {
+            break;
+        }
+        after = Some(log_book::behind_all(&aef));
+    }
+    Ok(rows)
 }

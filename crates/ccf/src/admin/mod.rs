@@ -1,38 +1,50 @@
-//! The operator's API: a Unix socket in the CCF's folder that only the folder's owner can open, so that there is no password to
-//! set, to default or to leak (P-37). The commands of `capif` speak it.
+//! The operator's API, which the commands of `capif` speak. It has two doors: a Unix socket in the CCF's folder that only the folder's
+//! owner can open, so that there is no password to set, to default or to leak (P-37); and a listener of its own, where each operator
+//! has a credential with a name and an end.
 
 mod access;
+mod accounts;
 mod audit;
 mod authority;
+mod description;
+mod discovery;
+mod enrolments;
+mod hiding;
 mod lists;
+mod network;
+mod operations;
+mod operators;
+mod parties;
 mod renewals;
+mod retention;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use capif_procedures::{
-    changes::Changes,
-    offboarding,
-    refusal::Refusal,
-    state::{ApiReach, DepartureReason},
-};
-use capif_spec::{
-    common::{ApiProviderDomainId, DateTime, Redacted},
-    json,
-};
-use capif_transport::{Body, Connection, Handler, collect};
-use http::{Method, Request, Response, StatusCode};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use capif_procedures::refusal::Refusal;
+use capif_transport::{Body, BodyError, Connection, Handler, collect};
+use http::{HeaderMap, HeaderValue, Request, Response, header};
 
 pub use self::{
     access::{ApiChoice, NewPolicy, OldPolicy, Permitted, Revoked, TimeRange, Verdict},
+    accounts::{AccountName, Enrolled, EnrolledAs, NewPassword},
     audit::Heads,
     authority::{Authorities, GenerationStatus, Roll, Rotate, TokenKeyStatus},
+    discovery::{Audience, DiscoveryRule, Scope, Sought},
+    enrolments::{Approval, Decision, Rejection},
+    hiding::{NewHiding, OldHiding, WhatIsHidden},
+    operators::{NewOperator, OperatorStatus, OperatorToken},
+    parties::{DomainBundle, EnrolmentParts, NewBundle, NewInvite, NewProvider},
     renewals::{Asked, NewRenewals},
+    retention::{NewRetention, OldRetention},
+};
+use self::{
+    network::Network,
+    operations::{Call, Operation, Routes, TABLES, query_refusal},
 };
 use crate::{
-    api::{handed_over, json_answer, no_content, problem::ApiError, registration},
-    audit::{Act, OPERATOR_REQUEST},
+    api::{is_canonical, operations::TableError, parse_query, problem::ApiError},
+    audit::{OPERATOR, Operator},
     core::Core,
     random,
 };
@@ -40,240 +52,176 @@ use crate::{
 /// The name of the socket within the CCF's folder.
 pub const SOCKET: &str = "operator.sock";
 
+/// The type of every body.
+const MEDIA_TYPE: &str = "application/json";
+
 /// The largest request.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// Admits a provider domain.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NewProvider {
-    /// The name by which the operator knows it.
-    pub name: String,
-}
+/// How long a request's body may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Invites an API invoker.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NewInvite {
-    /// The APIs that it may use; all if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub apis: Option<BTreeSet<String>>,
-    /// How long the credential may be used, in minutes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub minutes: Option<u32>,
-}
-
-/// What someone needs to enrol: the three parts of TS 33.122 clause 6.1 step 1.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct EnrolmentParts {
-    /// Host and port of the CCF.
-    pub address: String,
-    /// The root CA certificate as PEM.
-    pub ca_pem: String,
-    /// The credential.
-    pub credential: Redacted,
-    /// When the credential ends.
-    pub expires: DateTime,
-}
-
-/// The handler of the operator's socket.
+/// The handler of the operator's API, by one of its doors.
 pub struct Admin {
     core: Arc<Core>,
+    routes: Routes,
+    /// What stands between it and the network; none for the socket in the folder.
+    network: Option<Network>,
 }
 
 impl Admin {
-    pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core }
+    /// For the socket in the folder: who can open it is the operator.
+    pub(crate) fn in_the_folder(core: Arc<Core>) -> Result<Self, TableError> {
+        let routes = Routes::new(TABLES)?;
+        Ok(Self {
+            core,
+            routes,
+            network: None,
+        })
     }
 
-    async fn answer(&self, request: Request<Body>) -> Result<Response<Body>, ApiError> {
+    /// For the network: who holds a credential speaks for the operator.
+    pub(crate) fn over_the_network(
+        core: Arc<Core>,
+        hosts: Vec<String>,
+    ) -> Result<Self, TableError> {
+        let network = Some(Network::new(hosts));
+        Ok(Self {
+            network,
+            ..Self::in_the_folder(core)?
+        })
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Body>,
+        connection: &Connection,
+        operator: &mut Operator,
+    ) -> Result<Response<Body>, ApiError> {
         let (parts, body) = request.into_parts();
-        let body = collect(body, BODY_BYTES_MAX, Duration::from_secs(10))
+        let identify = || match &self.network {
+            None => Ok(None),
+            Some(network) => network
+                .identify(&self.core, &parts.headers, connection)
+                .map(Some),
+        };
+        if let Some(network) = &self.network {
+            network.check(&parts.uri, &parts.headers)?;
+        }
+        let holder = identify()?;
+        operator.name = holder.as_ref().map(|holder| holder.name.clone());
+        let path = parts.uri.path();
+        if !is_canonical(path) {
+            return Err(ApiError::AmbiguousPath);
+        }
+        let (operation, path) = self.routes.find(&parts.method, path)?;
+        if let Some(holder) = &holder {
+            holder.may(operation)?;
+        }
+        let query = known_query(operation, parts.uri.query().unwrap_or_default())?;
+        check_media_type(operation, &parts.headers)?;
+        let body = read(operation, body).await?;
+        // The body took its time: a credential that was removed meanwhile is none.
+        if let Some(holder) = identify()? {
+            holder.may(operation)?;
+        }
+        let call = Call {
+            core: Arc::clone(&self.core),
+            path,
+            query,
+            body,
+        };
+        // What has begun is brought to its end even when the operator goes away meanwhile.
+        tokio::spawn(OPERATOR.scope(operator.clone(), (operation.handler)(call)))
             .await
-            .map_err(|_| ApiError::BodyIncomplete)?;
-        let path: Vec<&str> = parts.uri.path().split('/').skip(1).collect();
-        match (&parts.method, path.as_slice()) {
-            (&Method::GET, ["audit"]) => audit::page(&self.core, parts.uri.query()).await,
-            (&Method::GET, ["audit", "head"]) => audit::heads(&self.core),
-            (&Method::GET, ["authority"]) => {
-                json_answer(StatusCode::OK, &authority::authorities(&self.core))
-            }
-            (&Method::POST, ["authority", "roll"]) => {
-                let rolled = authority::roll(&self.core, parse(&body)?).await?;
-                json_answer(StatusCode::OK, &rolled)
-            }
-            (&Method::POST, ["authority", "retire"]) => {
-                json_answer(StatusCode::OK, &authority::retire(&self.core).await?)
-            }
-            (&Method::GET, ["keys"]) => {
-                json_answer(StatusCode::OK, &authority::token_keys(&self.core))
-            }
-            (&Method::POST, ["keys", "rotate"]) => {
-                let rotated = authority::rotate(&self.core, parse(&body)?).await?;
-                json_answer(StatusCode::OK, &rotated)
-            }
-            (&Method::GET, [list]) => lists::list(&self.core, list, parts.uri.query()).await,
-            (&Method::POST, ["providers"]) => self.add_provider(parse(&body)?).await,
-            (&Method::DELETE, ["providers", id]) => {
-                let act = Act::by_operator("RemoveProvider", *id);
-                registration::remove(&self.core, &act, &ApiProviderDomainId::new(*id), None)
-                    .await?;
-                Ok(no_content())
-            }
-            (&Method::POST, ["invites"]) => self.invite(parse(&body)?).await,
-            (&Method::POST, ["credentials"]) => {
-                let act = Act::by_operator("HandOverCredential", "");
-                let taken = handed_over::take(&self.core, &act, parse(&body)?, None).await?;
-                json_answer(StatusCode::CREATED, &taken)
-            }
-            (&Method::DELETE, ["invokers", id]) => self.offboard(id).await,
-            (&Method::POST, ["policies"]) => {
-                let set = access::set(&self.core, parse(&body)?).await?;
-                json_answer(StatusCode::OK, &set)
-            }
-            (&Method::POST, ["policies", "remove"]) => {
-                let removed = access::remove(&self.core, parse(&body)?).await?;
-                json_answer(StatusCode::OK, &removed)
-            }
-            (&Method::POST, ["revocations"]) => {
-                let revoked = access::revoke(&self.core, parse(&body)?).await?;
-                json_answer(StatusCode::OK, &revoked)
-            }
-            (&Method::POST, ["renewals"]) => {
-                let asked = renewals::ask(&self.core, parse(&body)?).await?;
-                json_answer(StatusCode::OK, &asked)
-            }
-            (&Method::POST, ["permissions"]) => {
-                let permitted = access::permit(&self.core, parse(&body)?).await?;
-                json_answer(StatusCode::OK, &permitted)
-            }
-            _ => Err(ApiError::UnknownPath),
-        }
-    }
-
-    async fn add_provider(&self, provider: NewProvider) -> Result<Response<Body>, ApiError> {
-        let name = provider.name.trim();
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
-            return Err(Refusal::incorrect(
-                "/name",
-                "a provider's name has 1 to 64 letters, digits, `-`, `_` or `.`",
-            )
-            .into());
-        }
-        let now = self.core.now();
-        let hours = i64::from(self.core.config.onboarding.registration_hours);
-        let life = hours.saturating_mul(3600);
-        let credential = self.core.credentials.registration(name, life, &now)?;
-        let act = Act::by_operator("AddProvider", name);
-        self.core.commit(&act, Changes::new()).await?;
-        self.parts(credential, life)
-    }
-
-    async fn invite(&self, invite: NewInvite) -> Result<Response<Body>, ApiError> {
-        if invite.apis.as_ref().is_some_and(BTreeSet::is_empty) {
-            return Err(
-                Refusal::incorrect("/apis", "name at least one API, or leave `apis` out").into(),
-            );
-        }
-        let minutes = invite
-            .minutes
-            .unwrap_or(self.core.config.onboarding.credential_minutes);
-        if !(1..=43_200).contains(&minutes) {
-            return Err(Refusal::incorrect("/minutes", "`minutes` is from 1 to 43200").into());
-        }
-        let life = i64::from(minutes).saturating_mul(60);
-        let reach = self.reach(invite.apis);
-        let act = Act::by_operator("Invite", "").detail(match &reach.api_names {
-            Some(names) => format!(
-                "for {minutes} minutes, APIs: {}",
-                names
-                    .iter()
-                    .map(String::as_str)
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            ),
-            None => format!("for {minutes} minutes, all APIs"),
-        });
-        let credential = self
-            .core
-            .credentials
-            .onboarding(reach, life, &self.core.now())?;
-        self.core.commit(&act, Changes::new()).await?;
-        self.parts(credential, life)
-    }
-
-    /// What an invitation for these APIs reaches: when one provider alone publishes them now, that provider's only. Names are the
-    /// providers' own choice, and another one that takes the same later is not meant.
-    fn reach(&self, apis: Option<BTreeSet<String>>) -> ApiReach {
-        let records = self.core.view.read();
-        let of_name = |name: &String| -> BTreeSet<ApiProviderDomainId> {
-            records
-                .apis()
-                .filter(|api| api.description.api_name == *name)
-                .map(|api| api.domain_id.clone())
-                .collect()
-        };
-        let mut domains = apis.iter().flatten().map(of_name);
-        let first = domains.next().unwrap_or_default();
-        let one = first.len() == 1 && domains.all(|others| others == first);
-        ApiReach {
-            domain: first.into_iter().next().filter(|_| one),
-            api_names: apis,
-        }
-    }
-
-    fn parts(&self, credential: Redacted, life_seconds: i64) -> Result<Response<Body>, ApiError> {
-        let expires = self.core.clock.now() + time::Duration::seconds(life_seconds);
-        let parts = EnrolmentParts {
-            address: self.core.config.address(),
-            ca_pem: self.core.authorities.root_pem(),
-            credential,
-            expires: DateTime(expires),
-        };
-        json_answer(StatusCode::CREATED, &parts)
-    }
-
-    /// The operator's way to TS 33.122 clause 6.8 steps 3 to 10.
-    async fn offboard(&self, id: &str) -> Result<Response<Body>, ApiError> {
-        let now = self.core.now();
-        self.core
-            .transact(&Act::by_operator("Offboard", id), |records| {
-                let invoker = records.invoker(id).ok_or(Refusal::NotFound {
-                    what: "API invoker",
-                })?;
-                let leave = self.core.leave(DepartureReason::Operator);
-                let around = records.around(id);
-                Ok((offboarding::offboard(invoker, around, leave, &now), ()))
-            })
-            .await?;
-        self.core.close_connections_of(id, None);
-        Ok(no_content())
+            .map_err(|_| ApiError::Internal("the operation ended early"))?
     }
 }
 
-fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, ApiError> {
-    json::from_slice(body).map_err(|error| Refusal::incorrect(error.pointer, error.reason).into())
+/// The parameters of a query, if the operation knows them all.
+fn known_query(operation: &Operation, text: &str) -> Result<Vec<(String, String)>, Refusal> {
+    let query = parse_query(text)?;
+    for (name, _) in &query {
+        if !operation.query.iter().any(|(known, _)| known == name) {
+            let known: Vec<&str> = operation.query.iter().map(|(known, _)| *known).collect();
+            let reason = match known.as_slice() {
+                [] => "this operation takes no query parameters".to_owned(),
+                known => format!("the parameters here are: {}", known.join(", ")),
+            };
+            return Err(query_refusal(name, reason));
+        }
+    }
+    Ok(query)
+}
+
+async fn read(operation: &Operation, body: Body) -> Result<Bytes, ApiError> {
+    if operation.body.is_empty() {
+        return Ok(Bytes::new());
+    }
+    collect(body, BODY_BYTES_MAX, BODY_TIMEOUT)
+        .await
+        .map_err(|error| match error {
+            BodyError::TooLarge { .. } => ApiError::BodyTooLarge {
+                max: BODY_BYTES_MAX,
+            },
+            _ => ApiError::BodyIncomplete,
+        })
+}
+
+/// A form in a web page cannot send this type.
+fn check_media_type(operation: &Operation, headers: &HeaderMap) -> Result<(), ApiError> {
+    let given = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next());
+    if operation.body.is_empty()
+        || given.is_some_and(|given| given.trim().eq_ignore_ascii_case(MEDIA_TYPE))
+    {
+        return Ok(());
+    }
+    Err(ApiError::MediaType {
+        expected: MEDIA_TYPE,
+        patch: false,
+    })
 }
 
 impl Handler for Admin {
-    async fn handle(&self, request: Request<Body>, _connection: Arc<Connection>) -> Response<Body> {
-        let request_id = random::id("").unwrap_or_default();
+    async fn handle(&self, request: Request<Body>, connection: Arc<Connection>) -> Response<Body> {
+        let mut operator = Operator {
+            name: None,
+            request_id: random::id("").unwrap_or_default(),
+        };
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
-        let outcome = OPERATOR_REQUEST
-            .scope(request_id.clone(), self.answer(request))
-            .await;
-        let (response, cause) = match outcome {
+        let outcome = self.answer(request, &connection, &mut operator).await;
+        if let (Some(_), Err(error)) = (&self.network, &outcome)
+            && let Some(act) = network::noteworthy(error, &operator, &path, &connection)
+        {
+            self.core.note_refusal(act).await;
+        }
+        let request_id = &operator.request_id;
+        let (mut response, cause) = match outcome {
             Ok(response) => (response, None),
-            Err(error) => (error.answer(&request_id), Some(error.log())),
+            Err(error) => (error.answer(request_id), Some(error.log())),
+        };
+        let headers = response.headers_mut();
+        if let Ok(value) = HeaderValue::try_from(request_id.as_str()) {
+            headers.insert("x-request-id", value);
+        }
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.network.is_some() {
+            network::guard(headers);
+        }
+        let caller = match (&self.network, &operator.name) {
+            (Some(_), None) => "unknown".to_owned(),
+            _ => operator.to_string(),
         };
         tracing::info!(
             target: "capif::request",
             request_id,
             interface = "operator",
-            caller = "operator",
+            remote = %connection.remote,
+            caller,
             operation = path,
             %method,
             status = response.status().as_u16(),

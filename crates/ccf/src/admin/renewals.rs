@@ -6,6 +6,7 @@ use capif_procedures::{
     changes::{Changes, Kind},
     demand::{self, Request},
     refusal::Refusal,
+    registration,
     state::{Certificate, DemandReason, Departure, Renewal, Role},
 };
 use capif_spec::common::{DateTime, Uri};
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use time::Duration;
 use tokio::task::JoinSet;
 
+use super::operations::{Operation, answer};
 use crate::{
     api::problem::ApiError,
     audit::Act,
@@ -33,6 +35,40 @@ const AHEAD_SECONDS: i64 = 30 * 86_400;
 
 /// How many records of departures are read at a time.
 const PAGE: usize = 1000;
+
+pub(super) const OPERATIONS: &[Operation] = &[
+    Operation::get(
+        "/renewals",
+        "who is asked to renew, and who is overdue",
+        |call| answer(async move { Ok(list(&call.core)) }),
+    ),
+    Operation::post(
+        "/renewals",
+        "asks invokers and provider functions to renew",
+        |call| answer(async move { ask(&call.core, call.json()?).await }),
+    )
+    .body(&[
+        (
+            "ids",
+            "invokers, functions, or provider domains with all their functions",
+        ),
+        ("provider", "all functions of the provider of this name"),
+        ("all", "everyone"),
+        ("compromise", "whether what they hold may be in other hands"),
+        ("withinSeconds", "how long they have for it"),
+    ]),
+    Operation::get(
+        "/expiring",
+        "certificates, secrets and enrolments that end soon",
+        |call| answer(async move { expiring(&call.core, call.number("withinSeconds")?) }),
+    )
+    .query(&[("withinSeconds", "how far ahead; 30 days if absent")]),
+    Operation::get(
+        "/offboarded",
+        "who was here, as far as account of it is kept",
+        |call| answer(async move { offboarded(&call.core).await }),
+    ),
+];
 
 /// Asks for renewals: of some entities, of one provider's, or of all.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -74,7 +110,7 @@ enum Subject {
     Function(String),
 }
 
-pub(super) async fn ask(core: &Arc<Core>, wanted: NewRenewals) -> Result<Asked, ApiError> {
+async fn ask(core: &Arc<Core>, wanted: NewRenewals) -> Result<Asked, ApiError> {
     let within = match wanted.within_seconds {
         None => core.config.renewal.within(),
         Some(seconds) if WITHIN_SECONDS.contains(&seconds) => {
@@ -172,7 +208,7 @@ async fn one(
                         apis: records.apis(),
                         subscriptions: records.listeners(id),
                     };
-                    let destination = &held.record.notification_destination;
+                    let destination = held.record.told_at();
                     let told = core.calls_back(records, &held.record.id, destination);
                     let resource = told.then(|| resource(core, id));
                     match demand::ask_invoker(request, held, resource, around) {
@@ -181,7 +217,18 @@ async fn one(
                     }
                 }
                 Subject::Function(id) => match records.function(id) {
-                    Some(held) => (demand::ask_function(request, held), Some(true)),
+                    Some(held) => {
+                        let mut changes = demand::ask_function(request, held);
+                        // Where keys may be in other hands, so may the bundle that makes new ones.
+                        let domain = records.domain(held.record.domain_id.as_str());
+                        if request.reason == DemandReason::Compromise
+                            && let Some(unbound) =
+                                domain.and_then(|held| registration::unbind(held))
+                        {
+                            changes.steps.extend(unbound.steps);
+                        }
+                        (changes, Some(true))
+                    }
                     None => (Changes::new(), None),
                 },
             })
@@ -280,7 +327,7 @@ fn held(records: &Records) -> impl Iterator<Item = Held<'_>> {
 
 /// Who is asked to renew, the earliest deadline first. What follows from another authority is written down nowhere, and stands here
 /// all the same.
-pub(super) fn list(core: &Core) -> Vec<Value> {
+fn list(core: &Core) -> Vec<Value> {
     let now = core.now();
     let records = core.view.read();
     let asked = held(&records).filter_map(|held| {
@@ -309,16 +356,9 @@ pub(super) fn list(core: &Core) -> Vec<Value> {
         .collect()
 }
 
-/// What ends within a time, what has ended included, the earliest first. `?withinSeconds=N`: 30 days if absent.
-pub(super) fn expiring(core: &Core, query: Option<&str>) -> Result<Vec<Value>, ApiError> {
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-    struct Ahead {
-        within_seconds: Option<u32>,
-    }
-    let ahead: Ahead = serde_urlencoded::from_str(query.unwrap_or_default())
-        .map_err(|_| Refusal::incorrect("withinSeconds", "`withinSeconds` is a number"))?;
-    let seconds = ahead.within_seconds.map_or(AHEAD_SECONDS, i64::from);
+/// What ends within a time, what has ended included, the earliest first.
+fn expiring(core: &Core, within_seconds: Option<u32>) -> Result<Vec<Value>, ApiError> {
+    let seconds = within_seconds.map_or(AHEAD_SECONDS, i64::from);
     let until = core.clock.now() + Duration::seconds(seconds);
     let records = core.view.read();
     let mut rows = Vec::new();
@@ -349,7 +389,7 @@ pub(super) fn expiring(core: &Core, query: Option<&str>) -> Result<Vec<Value>, A
 }
 
 /// Who was here, as far as account of it is kept, the latest departure last.
-pub(super) async fn offboarded(core: &Core) -> Result<Vec<Value>, ApiError> {
+async fn offboarded(core: &Core) -> Result<Vec<Value>, ApiError> {
     let mut departures: Vec<Departure> = Vec::new();
     let mut after = None;
     loop {

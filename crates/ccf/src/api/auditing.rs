@@ -1,21 +1,15 @@
 //! CAPIF_Auditing_API (TS 29.222 clause 8.8): API management functions look at what the AEFs of their domain reported.
 
+use std::ops::ControlFlow;
+
 use capif_procedures::{
     auditing::{self, Criteria, Findings},
-    changes::Record,
     refusal::Refusal,
-    state::InvocationLogEntry,
 };
 use http::StatusCode;
 
-use super::{Answer, Call, discovery::slices, json_answer, problem::ApiError, query::Query};
-use crate::{
-    core::Core,
-    store::{self, Page},
-};
-
-/// How many entries are read from the store at a time.
-const PAGE_ENTRIES: usize = 500;
+use super::{Answer, Call, discovery::slices, json_answer, query::Query};
+use crate::log_book;
 
 /// `GET apiInvocationLogs`.
 pub(crate) fn list(call: Call) -> Answer {
@@ -33,38 +27,14 @@ pub(crate) fn list(call: Call) -> Answer {
         };
         let mut findings = Findings::default();
         for aef in aefs {
-            let prefix = InvocationLogEntry::prefix(&aef);
-            search(&call.core, prefix, &criteria, &mut findings).await?;
+            let _all = log_book::search(&call.core, &aef, None, &criteria, |_, entry| {
+                findings.take(&criteria, entry)?;
+                Ok(ControlFlow::Continue(()))
+            })
+            .await?;
         }
         json_answer(StatusCode::OK, &findings.answer(&criteria)?)
     })
-}
-
-/// Looks through the entries of one AEF.
-async fn search(
-    core: &Core,
-    prefix: String,
-    criteria: &Criteria,
-    findings: &mut Findings,
-) -> Result<(), ApiError> {
-    let mut after = None;
-    loop {
-        let page = Page {
-            kind: InvocationLogEntry::KIND,
-            prefix: prefix.clone(),
-            after: after.take(),
-            limit: PAGE_ENTRIES,
-        };
-        let found = core.store.scan(page).await?;
-        for (key, stored) in &found {
-            let entry = store::decode::<InvocationLogEntry>(key, stored)?;
-            findings.take(criteria, entry.record)?;
-        }
-        match found.into_iter().nth(PAGE_ENTRIES - 1) {
-            Some((last, _)) => after = Some(last.id),
-            None => return Ok(()),
-        }
-    }
 }
 
 /// Reads the criteria (TS 29.222 table 8.8.2.2.3.1-1).

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Answer, Call, json_answer,
+    Answer, Call, json_text,
     query::{Query, check, wrong},
 };
 
@@ -32,10 +32,14 @@ pub(crate) fn discover(call: Call) -> Answer {
             return Err(Refusal::NotTheCaller { place: "query" }.into());
         }
         let criteria = criteria(&query)?;
-        let records = call.core.view.read();
-        let found = discovery::discover(criteria, &invoker.record.reach, records.catalogue())?;
-        drop(records);
-        json_answer(StatusCode::OK, &found)
+        let invoker = &invoker.record;
+        let text = {
+            let records = call.core.view.read();
+            let policies = records.discovery_policies();
+            let sight = policies.sight(&invoker.id, &invoker.reach);
+            discovery::discover(criteria, sight, records.catalogue())?.to_json()
+        };
+        Ok(json_text(StatusCode::OK, text))
     })
 }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use capif_procedures::{
-    changes::Versioned,
+    changes::{Changes, Versioned},
+    delivery,
     events::{self, Subscriber},
     refusal::Refusal,
     state::Subscription,
@@ -11,23 +12,29 @@ use capif_procedures::{
 use capif_spec::{common::SubscriptionId, events::EventSubscription};
 use http::StatusCode;
 
-use super::{Answer, Call, created, identity::Caller, json_answer, no_content};
+use super::{Answer, Call, created, identity::Caller, json_answer, no_content, problem::ApiError};
 use crate::{random, view::Records};
 
 /// `POST {subscriberId}/subscriptions`.
 pub(crate) fn create(call: Call) -> Answer {
     Box::pin(async move {
-        let wanted: EventSubscription = call.checked()?;
+        let mut wanted: EventSubscription = call.checked()?;
         let id = SubscriptionId::new(random::id("SUB")?);
+        assign(&call, &mut wanted, id.as_str());
         let made = call
             .core
             .transact(&call.act(id.as_str()), |records| {
                 let held = records.subscriptions_of(call.parameter(0));
                 room(&call.caller, records)?;
-                events::subscribe(subscriber(&call.caller)?, wanted.clone(), id.clone(), held)
+                let subscriber = subscriber(&call.caller)?;
+                let (mut changes, made) =
+                    events::subscribe(subscriber, wanted.clone(), id.clone(), held, &call.now)?;
+                events::tell_present(&mut changes, &made, records.present(), &call.now);
+                reach(&call, records, &mut changes, &made)?;
+                Ok((changes, made))
             })
             .await?;
-        let path = format!("/capif-events/v1/{}/subscriptions/{id}", call.parameter(0));
+        let path = path_of(call.parameter(0), id.as_str());
         created(&call.core, &path, &made.subscription)
     })
 }
@@ -36,14 +43,15 @@ pub(crate) fn create(call: Call) -> Answer {
 pub(crate) fn replace(call: Call) -> Answer {
     Box::pin(async move {
         let wanted: EventSubscription = call.checked()?;
-        let made = call
-            .core
-            .transact(&call.act(call.parameter(1)), |records| {
-                let held = own(&call, records)?;
-                events::replace(subscriber(&call.caller)?, held, wanted.clone())
-            })
-            .await?;
-        json_answer(StatusCode::OK, &made.subscription)
+        update(&call, |_| Ok(wanted.clone())).await
+    })
+}
+
+/// `PATCH {subscriberId}/subscriptions/{subscriptionId}`.
+pub(crate) fn modify(call: Call) -> Answer {
+    Box::pin(async move {
+        let patch: serde_json::Map<String, serde_json::Value> = call.json()?;
+        update(&call, |held| events::patched(held, &patch)).await
     })
 }
 
@@ -57,6 +65,66 @@ pub(crate) fn delete(call: Call) -> Answer {
             .await?;
         Ok(no_content())
     })
+}
+
+async fn update(
+    call: &Call,
+    wanted: impl Fn(&Subscription) -> Result<EventSubscription, Refusal>,
+) -> Result<http::Response<capif_transport::Body>, ApiError> {
+    let made = call
+        .core
+        .transact(&call.act(call.parameter(1)), |records| {
+            let held = own(call, records)?;
+            let mut wanted = wanted(&held.record)?;
+            assign(call, &mut wanted, call.parameter(1));
+            let (mut changes, made) =
+                events::replace(subscriber(&call.caller)?, held, wanted, &call.now)?;
+            if made.subscription.event_req != held.record.subscription.event_req {
+                events::tell_present(&mut changes, &made, records.present(), &call.now);
+            }
+            reach(call, records, &mut changes, &made)?;
+            Ok((changes, made))
+        })
+        .await?;
+    json_answer(StatusCode::OK, &made.subscription)
+}
+
+fn path_of(subscriber: &str, id: &str) -> String {
+    format!("/capif-events/v1/{subscriber}/subscriptions/{id}")
+}
+
+/// Names the WebSocket that a subscription gets if it asks for one.
+fn assign(call: &Call, wanted: &mut EventSubscription, id: &str) {
+    let address = call.core.config.address();
+    let uri = delivery::websocket_uri(&address, call.parameter(0), id);
+    delivery::assign(&mut wanted.websock_notif_config, uri);
+}
+
+/// Judges the way to a subscriber, and tests it if that was asked for.
+fn reach(
+    call: &Call,
+    records: &Records,
+    changes: &mut Changes,
+    made: &Subscription,
+) -> Result<(), Refusal> {
+    let wanted = &made.subscription;
+    let config = wanted.websock_notif_config.as_ref();
+    if config.is_none_or(|config| config.websocket_uri.is_none()) {
+        let destination = &wanted.notification_destination;
+        let judged = call
+            .core
+            .judge_destination(records, &made.subscriber, destination);
+        // Deployed clients subscribe with whatever address; where nobody may be told, nobody is.
+        if !call.core.config.is_lenient() {
+            judged?;
+        }
+    }
+    if wanted.request_test_notification == Some(true) {
+        let path = path_of(&made.subscriber, made.id.as_str());
+        let link = format!("{}{path}", call.core.api_root);
+        delivery::test_subscription(changes, made, &link, &call.now);
+    }
+    Ok(())
 }
 
 /// How many subscriptions the functions of one provider domain may hold together: each event is written once for each.

@@ -43,6 +43,10 @@ impl Failures {
         if counts.len() >= INVOKERS_MAX {
             counts.retain(|_, (_, last)| *last + PAUSE > now);
         }
+        if counts.len() >= INVOKERS_MAX {
+            // So many at once are no mistakes; each begins anew.
+            counts.clear();
+        }
         let entry = counts.entry(id.to_owned()).or_insert((0, now));
         if entry.1 + PAUSE <= now {
             entry.0 = 0;

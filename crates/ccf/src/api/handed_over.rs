@@ -35,6 +35,9 @@ pub(crate) struct HandOver {
     /// The APIs that it opens.
     #[serde(default)]
     pub(crate) apis: Option<Vec<String>>,
+    /// Whether the operator approves whom it admits.
+    #[serde(default)]
+    pub(crate) approval: bool,
 }
 
 /// What was taken.
@@ -91,6 +94,7 @@ pub(crate) async fn take(
             domain,
             api_names: hand_over.apis.map(|apis| apis.into_iter().collect()),
         },
+        approval: hand_over.approval,
     };
     core.transact(act, |records| {
         let mut changes = Changes::new();

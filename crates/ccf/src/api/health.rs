@@ -18,6 +18,15 @@ impl Health {
         Self { core }
     }
 
+    /// What is worth knowing of one that is ready.
+    fn standing(&self) -> &'static str {
+        if self.core.config.is_lenient() {
+            "ok\ncompat: opencapif\n"
+        } else {
+            "ok\ncompat: none\n"
+        }
+    }
+
     /// Ready means: the store takes commits; this one writes nothing.
     async fn ready(&self) -> bool {
         self.core.store.commit(Changes::new()).await.is_ok()
@@ -28,7 +37,13 @@ impl Handler for Health {
     async fn handle(&self, request: Request<Body>, _connection: Arc<Connection>) -> Response<Body> {
         let (status, text) = match (request.method(), request.uri().path()) {
             (&Method::GET, "/livez") => (StatusCode::OK, "ok\n"),
-            (&Method::GET, "/readyz") if self.ready().await => (StatusCode::OK, "ok\n"),
+            (&Method::GET, "/readyz") if self.ready().await => {
+                let verbose = request.uri().query() == Some("verbose");
+                (
+                    StatusCode::OK,
+                    if verbose { self.standing() } else { "ok\n" },
+                )
+            }
             (&Method::GET, "/readyz") => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the store does not accept changes\n",

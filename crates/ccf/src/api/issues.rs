@@ -14,6 +14,10 @@ pub(crate) const OF_INVOKER: u32 = 60;
 /// How many the functions of a provider can be given together: they can come and go.
 pub(crate) const OF_DOMAIN: u32 = 4 * 64;
 
+/// How often providers are told of criteria that somebody gave in vain: a request of which nothing comes costs nothing, and can be
+/// sent again and again.
+pub(crate) const OF_DENIED: u32 = 10;
+
 /// How long until it may have one more.
 const PERIOD: Duration = Duration::minutes(5);
 

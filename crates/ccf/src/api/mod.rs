@@ -11,10 +11,12 @@ pub mod problem;
 
 mod access_control;
 pub(crate) mod allowances;
+pub(crate) mod approval;
 mod auditing;
 mod discovery;
 mod events;
 pub(crate) mod handed_over;
+mod introspection;
 mod invocation_log;
 pub(crate) mod issues;
 mod jwks;
@@ -25,6 +27,8 @@ mod publication;
 mod query;
 pub(crate) mod registration;
 mod renewal;
+mod routing;
+mod rules;
 mod security;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
@@ -38,15 +42,16 @@ use capif_spec::{
 use capif_transport::{
     Body, BodyError, Connection, Handler as TransportHandler, collect, empty, full,
 };
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
 
+pub(crate) use self::rules::{is_canonical, parse_query};
 use self::{
     identity::{Caller, Identified, Shown},
     operations::{BodyKind, CallerKind, OPERATIONS, Operation, PathOwner, Routes, TableError},
     problem::ApiError,
 };
-use crate::{audit::Act, core::Core, random};
+use crate::{audit::Act, compat, core::Core, random};
 
 /// The answer of an operation on its way.
 pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, ApiError>> + Send>>;
@@ -121,7 +126,7 @@ impl Call {
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next().ok_or(Refusal::CredentialMissing)?;
     if values.next().is_some() {
@@ -142,13 +147,18 @@ pub(crate) fn json_answer(
     body: &impl Serialize,
 ) -> Result<Response<Body>, ApiError> {
     let body = serde_json::to_vec(body).map_err(ApiError::Encoding)?;
-    let mut response = Response::new(full(body));
+    Ok(json_text(status, body))
+}
+
+/// The same where the JSON is ready.
+pub(crate) fn json_text(status: StatusCode, text: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(full(text));
     *response.status_mut() = status;
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),
     );
-    Ok(response)
+    response
 }
 
 /// 201 with the address of what was made.
@@ -192,11 +202,12 @@ impl Api {
         if connection.is_closing() || connection.claimed_by().is_some() {
             return Err(ApiError::SessionOver);
         }
-        let (parts, body) = request.into_parts();
-        let path = parts.uri.path();
-        if !is_canonical(path) {
-            return Err(ApiError::AmbiguousPath);
+        let (mut parts, body) = request.into_parts();
+        if self.core.config.is_lenient() {
+            parts.uri = compat::target(parts.uri);
         }
+        rules::check_target(&parts.method, &parts.uri)?;
+        let path = parts.uri.path();
         let (operations, values) = self.routes.find(path).ok_or(ApiError::UnknownPath)?;
         let operation = operations
             .iter()
@@ -208,11 +219,13 @@ impl Api {
                     .collect(),
             })?;
         line.operation = operation.id;
+        line.for_token = operation.id == "GetOAuthIndAPIInv";
         line.subject = values.first().cloned().unwrap_or_default();
         let enrols = [
             CallerKind::OnboardingCredential,
             CallerKind::RegistrationCredential,
         ];
+        let length = rules::check_length(operation.body, &parts.headers, &body);
         let session_end = if operation.callers.iter().any(|kind| enrols.contains(kind)) {
             // Of requests that come at once over HTTP/2, the one that claims the session is answered.
             if !connection.claim(&line.request_id) {
@@ -233,30 +246,32 @@ impl Api {
         line.caller = caller
             .as_ref()
             .map_or_else(|_| "unknown".to_owned(), |found| found.caller.to_string());
-        allow(operation, caller, &parts.headers, &values)?;
-        let handler = operation.handler.ok_or(ApiError::NotServed)?;
+        let first = allow(operation, caller, &parts.headers, &values)?;
+        let handler = operation.handler;
 
-        let query = parse_query(parts.uri.query().unwrap_or_default())?;
-        if let (false, Some((name, _))) = (parts.method == Method::GET, query.first()) {
-            // Only a GET takes parameters here, and only there may unknown ones be ignored (TS 29.500 clause 5.2.9).
-            return Err(Refusal::Malformed {
-                pointer: name.clone(),
-                reason: "this operation takes no query parameters".to_owned(),
-                fault: RequestFault::Query,
-            }
-            .into());
-        }
-        check_media_type(operation.body, &parts.headers)?;
+        let mut query = rules::parameters(operation, parts.uri.query().unwrap_or_default())?;
+        rules::check_accept(&parts.method, &parts.headers)?;
+        length?;
+        rules::check_media_type(operation.body, &parts.headers)?;
         let body = match early {
             Some(body) => body,
             None => self.read(operation, body).await?,
         };
-        // The body took its time: whoever was offboarded meanwhile is nobody now.
+        let body = if self.core.config.is_lenient() {
+            compat::query(&mut query);
+            self.translated(operation, &values, &first.caller, body)
+        } else {
+            body
+        };
         let judge = || {
             let caller = self.identify(connection);
             allow(operation, caller, &parts.headers, &values)
         };
-        let mut found = judge()?;
+        // A body took its time: whoever was offboarded meanwhile is nobody now.
+        let mut found = match operation.body {
+            BodyKind::None => first,
+            _ => judge()?,
+        };
         // What is seen for the first time takes effect first, by a commit of its own.
         if renewal::takes_effect(&self.core, &found, line).await? {
             found = judge()?;
@@ -274,10 +289,36 @@ impl Api {
             body,
             now: self.core.now(),
         };
+        if parts.method == http::Method::GET {
+            // Changes nothing that could be left half done.
+            return handler(call).await;
+        }
         // What has begun is brought to its end even when the caller goes away meanwhile.
         tokio::spawn(handler(call))
             .await
             .map_err(|_| ApiError::Internal("the operation ended early"))?
+    }
+
+    /// A request of a deployed client in the words of TS 29.222.
+    fn translated(
+        &self,
+        operation: &Operation,
+        path: &[String],
+        caller: &Caller,
+        body: Bytes,
+    ) -> Bytes {
+        // Who renews by our own procedure is a client of ours.
+        if matches!(caller, Caller::Invoker(held) if held.record.renewal.agreed) {
+            return body;
+        }
+        let records = self.core.view.read();
+        let domain = path.first().and_then(|id| records.domain(id));
+        let functions = domain
+            .iter()
+            .flat_map(|held| &held.record.functions)
+            .filter_map(|id| records.function(id.as_str()))
+            .map(|held| &held.record);
+        compat::request(operation.id, body, &functions.collect::<Vec<_>>())
     }
 
     /// Reads the body of an operation that takes one, within bounds.
@@ -298,17 +339,21 @@ impl Api {
     }
 
     fn identify(&self, connection: &Connection) -> Result<Identified, Refusal> {
-        let records = self.core.view.read();
-        let (terms, now) = (self.core.terms(), self.core.now());
-        let found = identity::identify(&connection.peer, &records, &terms, &now)?;
-        // The end of an overlap reaches open connections too.
-        let authorities = &self.core.authorities;
-        match &found.shown {
-            Some(shown) if authorities.is_retired(shown.authority, &now) => {
-                Err(Refusal::CertificateUnknown)
-            }
-            _ => Ok(found),
+        identify(&self.core, connection)
+    }
+}
+
+/// Who is at the other end of a connection now.
+pub(crate) fn identify(core: &Core, connection: &Connection) -> Result<Identified, Refusal> {
+    let records = core.view.read();
+    let (terms, now) = (core.terms(), core.now());
+    let found = identity::identify(&connection.peer, &records, &terms, &now)?;
+    // The end of an overlap reaches open connections too.
+    match &found.shown {
+        Some(shown) if core.authorities.is_retired(shown.authority, &now) => {
+            Err(Refusal::CertificateUnknown)
         }
+        _ => Ok(found),
     }
 }
 
@@ -361,56 +406,6 @@ fn allow(
     Ok(found)
 }
 
-/// Whether a path has one reading only: no empty or dot segment, nothing encoded, no character that servers read differently.
-fn is_canonical(path: &str) -> bool {
-    path.starts_with('/')
-        && path
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte))
-        && path
-            .split('/')
-            .skip(1)
-            .all(|segment| !segment.is_empty() && segment != "." && segment != "..")
-}
-
-fn parse_query(text: &str) -> Result<Vec<(String, String)>, Refusal> {
-    const PARAMETERS_MAX: usize = 64;
-    let query = |pointer: &str, reason: &str| Refusal::Malformed {
-        pointer: pointer.to_owned(),
-        reason: reason.to_owned(),
-        fault: RequestFault::Query,
-    };
-    let pairs: Vec<(String, String)> =
-        serde_urlencoded::from_str(text).map_err(|_| query("", "the query is not readable"))?;
-    if pairs.len() > PARAMETERS_MAX {
-        return Err(query("", "the query has too many parameters"));
-    }
-    for (index, (name, _)) in pairs.iter().enumerate() {
-        if pairs.iter().skip(index + 1).any(|(other, _)| other == name) {
-            return Err(query(name, "the query names a parameter twice"));
-        }
-    }
-    Ok(pairs)
-}
-
-fn check_media_type(body: BodyKind, headers: &HeaderMap) -> Result<(), ApiError> {
-    let Some(expected) = body.media_type() else {
-        return Ok(());
-    };
-    let given = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .map(str::trim);
-    if given.is_some_and(|given| given.eq_ignore_ascii_case(expected)) {
-        return Ok(());
-    }
-    Err(ApiError::MediaType {
-        expected,
-        patch: body == BodyKind::MergePatch,
-    })
-}
-
 /// What the log line of a request tells.
 struct RequestLine {
     request_id: String,
@@ -418,6 +413,8 @@ struct RequestLine {
     caller: String,
     /// The first id in the path.
     subject: String,
+    /// Whether it is the token endpoint that was asked.
+    for_token: bool,
 }
 
 impl TransportHandler for Api {
@@ -429,6 +426,7 @@ impl TransportHandler for Api {
             operation: "-",
             caller: "-".to_owned(),
             subject: String::new(),
+            for_token: false,
         };
         let outcome = self.answer(request, &connection, &mut line).await;
         if let Err(error) = &outcome
@@ -438,6 +436,9 @@ impl TransportHandler for Api {
         }
         let (mut response, cause) = match outcome {
             Ok(response) => (response, None),
+            Err(error) if line.for_token => {
+                (error.answer_of_tokens(&line.request_id), Some(error.log()))
+            }
             Err(error) => (error.answer(&line.request_id), Some(error.log())),
         };
         if let Ok(value) = HeaderValue::try_from(line.request_id.as_str()) {

@@ -2,10 +2,10 @@
 
 use capif_procedures::{
     changes::Changes,
-    offboarding,
+    delivery, offboarding,
     onboarding::{
-        self, Candidate, Credential, handover_purpose, repetition,
-        update::{self, Issued, JudgedKey, Means, Wish},
+        self, Candidate, Credential, handover_purpose, pending, repetition,
+        update::{self, Issued, JudgedKey, Means, Plan, Wish},
     },
     refusal::Refusal,
     rotation,
@@ -19,48 +19,86 @@ use capif_transport::Body;
 use http::{Response, StatusCode};
 
 use super::{
-    Answer, Call, created, issues::OF_INVOKER, json_answer, no_content, problem::ApiError, renewal,
+    Answer, Call, approval, created, issues::OF_INVOKER, json_answer, no_content,
+    problem::ApiError, renewal,
 };
 use crate::{
     authority::keys,
-    core::ATTEMPTS_MAX,
+    config::Approval,
+    core::{ATTEMPTS_MAX, Core},
     credential::{self, Purpose},
     random,
+    view::Records,
 };
 
 /// What the audit trail says where nothing changes and a secret is handed over once more.
 const ANSWERED_AGAIN: &str = "answered again";
 
-const RESOURCE: &str = "/api-invoker-management/v1/onboardedInvokers";
+/// What it says where an enrolment is to be decided on by the operator.
+const WAITS: &str = "waits for approval";
+
+pub(super) const RESOURCE: &str = "/api-invoker-management/v1/onboardedInvokers";
 
 /// `POST onboardedInvokers`: TS 33.122 clause 6.1 steps 4 to 7.
 pub(crate) fn create(call: Call) -> Answer {
     Box::pin(async move {
         let core = &call.core;
-        let verified = credential::verify(
+        let verified = credential::recognise(
             &core.verifiers,
             call.bearer()?,
             Purpose::Onboarding,
             &call.now,
         )
         .await?;
-        let credential = verified.credential;
+        let has_ended = verified.has_ended;
+        let mut credential = verified.credential;
+        credential.approval |= core.config.onboarding.approval == Approval::Operator;
         // Also judged by the commit, which alone decides among several at once.
-        if verified.is_used || credential::is_used(core.store.as_ref(), &credential).await? {
-            return again(&call, &credential).await;
+        if verified.is_used
+            || has_ended
+            || credential::is_used(core.store.as_ref(), &credential).await?
+        {
+            return again(&call, &credential, has_ended).await;
         }
-        let details: ApiInvokerEnrolmentDetails = call.checked()?;
+        let mut details: ApiInvokerEnrolmentDetails = call.checked()?;
         let candidate = Candidate {
             credential: credential.clone(),
             public_key: keys::judge(&details.onboarding_information.api_invoker_public_key)?,
             id: ApiInvokerId::new(random::id("INV")?),
         };
         let id = candidate.id.clone();
+        assign(core, &mut details, &id);
         let terms = core.terms();
         let admission = {
             let records = core.view.read();
-            onboarding::admit(details, candidate, records.apis(), &terms, &call.now)?
+            onboarding::admit(details, candidate, records.apis(), &terms, &call.now)
         };
+        let admission = match admission {
+            Ok(admission) => admission,
+            Err(denial) => {
+                let asker = credential.single_use.as_str();
+                return Err(approval::denied(core, denial, &id, false, asker).await);
+            }
+        };
+        if credential.approval {
+            let changes = {
+                let records = core.view.read();
+                if !admission.can_be_fetched() {
+                    core.judge_destination(&records, id.as_str(), admission.told_at())
+                        .map_err(|_| unreachable())?;
+                }
+                let queue = approval::queue(core, &records);
+                pending::postpone(admission, queue, &call.now)?
+            };
+            let act = call.act(id.as_str()).detail(WAITS);
+            return match core.commit(&act, changes).await {
+                Ok(()) => Ok(approval::accepted()),
+                Err(ApiError::Refused(Refusal::CredentialUsed)) => {
+                    again(&call, &credential, has_ended).await
+                }
+                Err(error) => Err(error),
+            };
+        }
         let certificate = core.authorities.sign(admission.order(), call.now.0).await?;
         let secret = if admission.needs_secret() {
             let attempt = admission.attempt().map(ToString::to_string);
@@ -71,13 +109,16 @@ pub(crate) fn create(call: Call) -> Answer {
         };
         let (changes, answer) = {
             let records = core.view.read();
-            admission.complete(
+            let (mut changes, answer) = admission.complete(
                 certificate,
                 secret,
                 records.apis(),
                 records.listeners(id.as_str()),
+                records.tally(),
                 call.now.clone(),
-            )
+            );
+            test(core, &records, &mut changes, &id, &answer)?;
+            (changes, answer)
         };
         match core.commit(&call.act(id.as_str()), changes).await {
             Ok(()) => {
@@ -85,24 +126,74 @@ pub(crate) fn create(call: Call) -> Answer {
                 created(core, &format!("{RESOURCE}/{id}"), &answer)
             }
             // The same request came twice at once.
-            Err(ApiError::Refused(Refusal::CredentialUsed)) => again(&call, &credential).await,
+            Err(ApiError::Refused(Refusal::CredentialUsed)) => {
+                again(&call, &credential, has_ended).await
+            }
             Err(error) => Err(error),
         }
     })
 }
 
-/// Answers an onboarding once more, for who lost the answer.
-async fn again(call: &Call, credential: &Credential) -> Result<Response<Body>, ApiError> {
+/// What an enrolment that waits for approval leads to must come to its invoker in some way.
+fn unreachable() -> Refusal {
+    Refusal::incorrect(
+        "/notificationDestination",
+        "this enrolment needs approval, and its outcome can be neither sent here nor fetched: name a destination that the operator \
+         lets callbacks go to, or an `attempt` by which the same request can be sent again",
+    )
+}
+
+/// Names the WebSocket that an enrolment gets if it asks for one.
+fn assign(core: &Core, details: &mut ApiInvokerEnrolmentDetails, id: &ApiInvokerId) {
+    let address = core.config.address();
+    let uri = delivery::websocket_uri(&address, id.as_str(), delivery::ONBOARDING);
+    delivery::assign(&mut details.websock_notif_config, uri);
+}
+
+/// Tests the way to an invoker, if that was asked for.
+pub(super) fn test(
+    core: &Core,
+    records: &Records,
+    changes: &mut Changes,
+    id: &ApiInvokerId,
+    answer: &ApiInvokerEnrolmentDetails,
+) -> Result<(), Refusal> {
+    if answer.request_test_notification != Some(true) {
+        return Ok(());
+    }
+    let websocket = answer.websock_notif_config.as_ref();
+    let path = format!("{RESOURCE}/{id}");
+    core.test_way(
+        records,
+        changes,
+        id,
+        (&answer.notification_destination, websocket),
+        (delivery::ONBOARDING, &path),
+    )
+}
+
+/// Answers an onboarding once more, for who lost the answer or waits for it.
+async fn again(
+    call: &Call,
+    credential: &Credential,
+    has_ended: bool,
+) -> Result<Response<Body>, ApiError> {
     let core = &call.core;
     // Whoever is not sure to have the answer has the same request to send.
     let Ok(details) = call.checked::<ApiInvokerEnrolmentDetails>() else {
-        return Err(Refusal::CredentialUsed.into());
+        return Err(repetition::refusal(has_ended).into());
     };
+    let waiting = core.view.read().asked_by(&credential.single_use).cloned();
+    if let Some(waiting) = waiting {
+        pending::again(&details, has_ended, &waiting.record, &call.now)?;
+        return Ok(approval::accepted());
+    }
     let answer = {
         let records = core.view.read();
         repetition::again(
             details,
             credential,
+            has_ended,
             records.enrolled_by(&credential.single_use).into_iter(),
             records.apis(),
             &|invoker, handover| renewal::open_secret(core, &invoker.id, handover),
@@ -121,7 +212,8 @@ async fn again(call: &Call, credential: &Credential) -> Result<Response<Body>, A
 /// `PUT onboardedInvokers/{onboardingId}`: TS 29.222 clause 5.5.2.5.
 pub(crate) fn replace(call: Call) -> Answer {
     Box::pin(async move {
-        let details: ApiInvokerEnrolmentDetails = call.checked()?;
+        let mut details: ApiInvokerEnrolmentDetails = call.checked()?;
+        assign(&call.core, &mut details, &call.caller.invoker()?.record.id);
         change(&call, &details.into()).await
     })
 }
@@ -149,15 +241,31 @@ async fn change(call: &Call, wish: &Wish) -> Result<Response<Body>, ApiError> {
                 .ok_or(Refusal::CertificateUnknown)?;
             // What the caller showed may count for less by now.
             let standing = rotation::standing(&held.record, &shown.fingerprint, &terms, &call.now);
+            let held_back = records.pending(id.as_str());
             let means = Means {
+                approval: approval::of_updates(core),
+                pending: held_back.map(AsRef::as_ref),
                 judge: &judged,
                 open: &|handover| renewal::open_secret(core, id, handover),
                 terms: &terms,
                 standing: &standing,
                 now: &call.now,
             };
-            update::plan(wish, held, records.apis(), means)?
+            update::plan(wish, held, records.apis(), means)
         };
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(denial) => {
+                return Err(approval::denied(core, denial, id, true, id.as_str()).await);
+            }
+        };
+        if plan.waits() {
+            attempts += 1;
+            match wait(call, plan).await {
+                Err(ApiError::Busy) if attempts < ATTEMPTS_MAX => continue,
+                outcome => return outcome,
+            }
+        }
         if attempts == 0 && plan.order().is_some() {
             let counted = core.issues.count(id.as_str(), 1, OF_INVOKER, call.now.0);
             counted.map_err(ApiError::CertificatesExhausted)?;
@@ -180,13 +288,16 @@ async fn change(call: &Call, wish: &Wish) -> Result<Response<Body>, ApiError> {
         };
         let (changes, ended, answer) = {
             let records = core.view.read();
-            plan.complete(
+            let (mut changes, ended, answer) = plan.complete(
                 issued,
                 records.apis(),
                 records.subscriptions_held_by(id.as_str()),
                 renewal::around(&records, id),
+                records.tally(),
                 &call.now,
-            )?
+            )?;
+            test(core, &records, &mut changes, id, &answer)?;
+            (changes, ended, answer)
         };
         attempts += 1;
         let committed = if !changes.is_empty() {
@@ -206,6 +317,21 @@ async fn change(call: &Call, wish: &Wish) -> Result<Response<Body>, ApiError> {
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Has an update wait for the operator. The profile stays as it is until then.
+async fn wait(call: &Call, plan: Plan) -> Result<Response<Body>, ApiError> {
+    let core = &call.core;
+    let id = &call.caller.invoker()?.record.id;
+    let changes = {
+        let queue = approval::queue(core, &core.view.read());
+        plan.postpone(queue, &call.now)?
+    };
+    if !changes.is_empty() {
+        let act = call.act(id.as_str()).detail(WAITS);
+        core.commit(&act, changes).await?;
+    }
+    Ok(approval::accepted())
 }
 
 fn judged(text: &str) -> Result<JudgedKey, Refusal> {

@@ -50,10 +50,12 @@ const KPI_TEXTS: [&str; 4] = ["avalComp", "avalGraComp", "avalMem", "avalStor"];
 pub(crate) fn discover(call: Call) -> Answer {
     Box::pin(async move {
         let criteria = criteria(&Query(&call.query))?;
-        let open = discovery::open_reach(&call.core.config.discovery.open_apis);
-        let records = call.core.view.read();
-        let found = discovery::discover_openly(&criteria, &open, records.catalogue())?;
-        drop(records);
+        let found = {
+            let records = call.core.view.read();
+            let policies = records.discovery_policies();
+            let open = policies.open_sight(&call.core.config.discovery.open_apis);
+            discovery::discover_openly(&criteria, &open, records.catalogue())?
+        };
         json_answer(StatusCode::OK, &found)
     })
 }

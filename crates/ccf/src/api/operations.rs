@@ -1,13 +1,13 @@
 //! Every operation with who may call it: the table that router, checks and documentation come from.
 //!
-//! A route exists because it stands here, and only for the callers that stand beside it (P-21). The operations of TS 29.222
-//! that are not served yet stand here too: they judge the caller first and then say so.
+//! A route exists because it stands here, and only for the callers that stand beside it (P-21).
 
 use http::Method;
 
 use super::{
-    Handler, access_control, auditing, discovery, events, handed_over, invocation_log, jwks,
-    onboarding, open_discovery, publication, registration, renewal, security,
+    Handler, access_control, auditing, discovery, events, handed_over, introspection,
+    invocation_log, jwks, onboarding, open_discovery, publication, registration, renewal, routing,
+    security,
 };
 
 /// Who may call an operation.
@@ -95,8 +95,8 @@ pub struct Operation {
     pub owner: PathOwner,
     /// What it takes.
     pub body: BodyKind,
-    /// The code, unless it is not served yet.
-    pub(crate) handler: Option<Handler>,
+    /// The code.
+    pub(crate) handler: Handler,
 }
 
 /// The table: TS 29.222 annex A in its order, then our own.
@@ -108,7 +108,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::OnboardingCredential],
         owner: PathOwner::None,
         body: BodyKind::Json,
-        handler: Some(onboarding::create),
+        handler: onboarding::create,
     },
     Operation {
         id: "UpdateIndOnboardedAPIInvoker",
@@ -117,7 +117,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Invoker],
         owner: PathOwner::Caller,
         body: BodyKind::Json,
-        handler: Some(onboarding::replace),
+        handler: onboarding::replace,
     },
     Operation {
         id: "ModifyIndOnboardedAPIInvoker",
@@ -126,7 +126,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Invoker],
         owner: PathOwner::Caller,
         body: BodyKind::MergePatch,
-        handler: Some(onboarding::modify),
+        handler: onboarding::modify,
     },
     Operation {
         id: "DeleteIndOnboardedAPIInvoker",
@@ -135,7 +135,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Invoker],
         owner: PathOwner::Caller,
         body: BodyKind::None,
-        handler: Some(onboarding::delete),
+        handler: onboarding::delete,
     },
     Operation {
         id: "CreateApiProvRegist",
@@ -144,7 +144,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::RegistrationCredential],
         owner: PathOwner::None,
         body: BodyKind::Json,
-        handler: Some(registration::create),
+        handler: registration::create,
     },
     Operation {
         id: "UpdateIndApiProvDomainRegist",
@@ -153,7 +153,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Amf],
         owner: PathOwner::None,
         body: BodyKind::Json,
-        handler: Some(registration::replace),
+        handler: registration::replace,
     },
     Operation {
         id: "ModifyIndApiProvDomainRegist",
@@ -162,7 +162,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Amf],
         owner: PathOwner::None,
         body: BodyKind::MergePatch,
-        handler: Some(registration::modify),
+        handler: registration::modify,
     },
     Operation {
         id: "DeleteIndApiProvDomainRegist",
@@ -171,7 +171,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Amf],
         owner: PathOwner::None,
         body: BodyKind::None,
-        handler: Some(registration::delete),
+        handler: registration::delete,
     },
     Operation {
         id: "CreateAPFPubAPIs",
@@ -180,7 +180,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Apf],
         owner: PathOwner::Caller,
         body: BodyKind::Json,
-        handler: Some(publication::create),
+        handler: publication::create,
     },
     Operation {
         id: "GetAPFPubAPIs",
@@ -189,7 +189,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Apf],
         owner: PathOwner::Caller,
         body: BodyKind::None,
-        handler: Some(publication::list),
+        handler: publication::list,
     },
     Operation {
         id: "GetIndAPFPubAPI",
@@ -198,7 +198,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Apf],
         owner: PathOwner::Caller,
         body: BodyKind::None,
-        handler: Some(publication::get),
+        handler: publication::get,
     },
     Operation {
         id: "UpdateIndAPFPubAPI",
@@ -207,7 +207,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Apf],
         owner: PathOwner::Caller,
         body: BodyKind::Json,
-        handler: Some(publication::replace),
+        handler: publication::replace,
     },
     Operation {
         id: "ModifyIndAPFPubAPI",
@@ -216,7 +216,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Apf],
         owner: PathOwner::Caller,
         body: BodyKind::MergePatch,
-        handler: Some(publication::modify),
+        handler: publication::modify,
     },
     Operation {
         id: "DeleteIndAPFPubAPI",
@@ -225,7 +225,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Apf],
         owner: PathOwner::Caller,
         body: BodyKind::None,
-        handler: Some(publication::delete),
+        handler: publication::delete,
     },
     Operation {
         id: "GetPubServAPIs",
@@ -234,7 +234,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Invoker],
         owner: PathOwner::None,
         body: BodyKind::None,
-        handler: Some(discovery::discover),
+        handler: discovery::discover,
     },
     Operation {
         id: "GetServAPIs",
@@ -243,7 +243,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Anyone],
         owner: PathOwner::None,
         body: BodyKind::None,
-        handler: Some(open_discovery::discover),
+        handler: open_discovery::discover,
     },
     Operation {
         id: "CreateEventSubsc",
@@ -257,7 +257,7 @@ pub const OPERATIONS: &[Operation] = &[
         ],
         owner: PathOwner::Caller,
         body: BodyKind::Json,
-        handler: Some(events::create),
+        handler: events::create,
     },
     Operation {
         id: "UpdateIndEventSubsc",
@@ -271,7 +271,7 @@ pub const OPERATIONS: &[Operation] = &[
         ],
         owner: PathOwner::Caller,
         body: BodyKind::Json,
-        handler: Some(events::replace),
+        handler: events::replace,
     },
     Operation {
         id: "ModifyIndEventSubsc",
@@ -285,7 +285,7 @@ pub const OPERATIONS: &[Operation] = &[
         ],
         owner: PathOwner::Caller,
         body: BodyKind::MergePatch,
-        handler: None,
+        handler: events::modify,
     },
     Operation {
         id: "DeleteIndEventSubsc",
@@ -299,7 +299,7 @@ pub const OPERATIONS: &[Operation] = &[
         ],
         owner: PathOwner::Caller,
         body: BodyKind::None,
-        handler: Some(events::delete),
+        handler: events::delete,
     },
     Operation {
         id: "CreateSecIndTrustedAPIInv",
@@ -308,7 +308,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Invoker],
         owner: PathOwner::Caller,
         body: BodyKind::Json,
-        handler: Some(security::create),
+        handler: security::create,
     },
     Operation {
         id: "UpdateSecContIndAPIInv",
@@ -317,7 +317,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Invoker],
         owner: PathOwner::Caller,
         body: BodyKind::Json,
-        handler: Some(security::update),
+        handler: security::update,
     },
     Operation {
         id: "GetSecIndTrustedAPIInv",
@@ -326,7 +326,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Aef],
         owner: PathOwner::None,
         body: BodyKind::None,
-        handler: Some(security::get),
+        handler: security::get,
     },
     Operation {
         id: "DeleteSecIndTrustedAPIInv",
@@ -335,7 +335,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Aef],
         owner: PathOwner::None,
         body: BodyKind::None,
-        handler: Some(security::revoke_all),
+        handler: security::revoke_all,
     },
     Operation {
         id: "DeleteAuthIndAPIInvForAPIs",
@@ -344,7 +344,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Aef],
         owner: PathOwner::None,
         body: BodyKind::Json,
-        handler: Some(security::revoke_some),
+        handler: security::revoke_some,
     },
     Operation {
         id: "GetOAuthIndAPIInv",
@@ -353,7 +353,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Invoker],
         owner: PathOwner::None,
         body: BodyKind::Form,
-        handler: Some(security::token),
+        handler: security::token,
     },
     Operation {
         id: "GetAccContPolList",
@@ -362,7 +362,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Aef],
         owner: PathOwner::None,
         body: BodyKind::None,
-        handler: Some(access_control::list),
+        handler: access_control::list,
     },
     Operation {
         id: "CreateLogEntServAPIInv",
@@ -371,7 +371,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Aef],
         owner: PathOwner::Caller,
         body: BodyKind::Json,
-        handler: Some(invocation_log::create),
+        handler: invocation_log::create,
     },
     Operation {
         id: "GetAPIInvLogs",
@@ -380,7 +380,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Amf],
         owner: PathOwner::None,
         body: BodyKind::None,
-        handler: Some(auditing::list),
+        handler: auditing::list,
     },
     Operation {
         id: "GetAPIRouteInfo",
@@ -389,7 +389,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Aef],
         owner: PathOwner::None,
         body: BodyKind::None,
-        handler: None,
+        handler: routing::get,
     },
     Operation {
         id: "AccessTokenKeys",
@@ -398,7 +398,25 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Anyone],
         owner: PathOwner::None,
         body: BodyKind::None,
-        handler: Some(jwks::get),
+        handler: jwks::get,
+    },
+    Operation {
+        id: "IntrospectAccessToken",
+        method: Method::POST,
+        path: "/capif-token-introspection/v1/introspect",
+        callers: &[CallerKind::Aef],
+        owner: PathOwner::None,
+        body: BodyKind::Form,
+        handler: introspection::introspect,
+    },
+    Operation {
+        id: "AuthorizationServerMetadata",
+        method: Method::GET,
+        path: "/.well-known/oauth-authorization-server",
+        callers: &[CallerKind::Anyone],
+        owner: PathOwner::None,
+        body: BodyKind::None,
+        handler: introspection::metadata,
     },
     Operation {
         id: "HandOverOnboardingCredential",
@@ -407,7 +425,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Amf],
         owner: PathOwner::None,
         body: BodyKind::Json,
-        handler: Some(handed_over::create),
+        handler: handed_over::create,
     },
     Operation {
         id: "AskForAllowance",
@@ -416,7 +434,7 @@ pub const OPERATIONS: &[Operation] = &[
         callers: &[CallerKind::Aef],
         owner: PathOwner::None,
         body: BodyKind::Json,
-        handler: Some(access_control::allow),
+        handler: access_control::allow,
     },
     Operation {
         id: "GetRenewalStatus",
@@ -430,7 +448,21 @@ pub const OPERATIONS: &[Operation] = &[
         ],
         owner: PathOwner::Caller,
         body: BodyKind::None,
-        handler: Some(renewal::status),
+        handler: renewal::status,
+    },
+    Operation {
+        id: "OpenWebSocket",
+        method: Method::GET,
+        path: "/capif-websocket/v1/{subscriberId}/{resourceId}",
+        callers: &[
+            CallerKind::Invoker,
+            CallerKind::Aef,
+            CallerKind::Apf,
+            CallerKind::Amf,
+        ],
+        owner: PathOwner::Caller,
+        body: BodyKind::None,
+        handler: crate::websocket::open,
     },
 ];
 
@@ -517,7 +549,7 @@ mod tests {
             callers: &[],
             owner: PathOwner::None,
             body: BodyKind::None,
-            handler: None,
+            handler: jwks::get,
         }];
         assert!(matches!(
             Routes::new(TABLE),

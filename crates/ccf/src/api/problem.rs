@@ -2,7 +2,8 @@
 
 use capif_procedures::refusal::{Refusal, RequestFault, TokenRefusal};
 use capif_spec::{
-    common::{InvalidParam, ProblemDetails},
+    api_invoker_management::EnrolFailCause,
+    common::{InvalidParam, ProblemDetails, SupportedFeatures},
     security::{AccessTokenErr, AccessTokenError},
 };
 use capif_transport::{Body, full};
@@ -14,6 +15,12 @@ use crate::{
     random::NoRandomness,
     store::Fault,
 };
+
+/// When a report of calls may find room again: entries are looked after every five minutes.
+const LOG_RETRY_SECONDS: u64 = 300;
+
+/// When it may be tried again to wait for the operator, in seconds.
+const APPROVALS_PAUSE_SECONDS: &str = "300";
 
 /// Why a request is not answered with success.
 #[derive(Debug, thiserror::Error)]
@@ -32,9 +39,55 @@ pub(crate) enum ApiError {
         "too many certificates were asked for; those that were given count on: try again later"
     )]
     CertificatesExhausted(u64),
+    /// A provider reported as many calls as are kept for it.
+    #[error(
+        "{max} invocation log entries of this provider are kept, and no more: report again when old ones have ended, or ask the \
+         operator"
+    )]
+    LogFull {
+        /// The limit.
+        max: usize,
+    },
+    /// A browser's page asks.
+    #[error("this is not for web pages: leave `Origin` out")]
+    WebPage,
+    /// The host that is named is not this one.
+    #[error("this is none of the core function's hosts: use a name that its certificate carries")]
+    OtherHost,
+    /// The operator may look, and no more.
+    #[error("this credential is for looking only")]
+    ReadOnly,
+    /// Only who owns the folder may.
+    #[error(
+        "credentials of operators are made and removed where the core function runs, by who owns its folder"
+    )]
+    NotFromAfar,
     /// The path can be read in more than one way.
     #[error("the path is not in canonical form: no empty or dot segments, nothing percent-encoded")]
     AmbiguousPath,
+    /// The address is over the limit.
+    #[error("path and query are longer than {max} bytes together")]
+    UriTooLong {
+        /// The limit.
+        max: usize,
+    },
+    /// The method is none of HTTP.
+    #[error("this is no method of HTTP")]
+    UnknownMethod,
+    /// A parameter where there are none.
+    #[error("this operation takes no query parameters")]
+    UnknownParameter {
+        /// The parameter.
+        name: String,
+        /// The features that the API supports here.
+        features: Option<&'static str>,
+    },
+    /// The sender takes no JSON.
+    #[error("the answer is application/json, which `Accept` leaves out")]
+    NotAcceptable,
+    /// There is no body where there must be one.
+    #[error("this operation takes a body: send one, with its `Content-Length`")]
+    LengthMissing,
     /// Nothing is there.
     #[error("there is nothing at this path; the paths are those of TS 29.222")]
     UnknownPath,
@@ -44,9 +97,11 @@ pub(crate) enum ApiError {
         /// Those it takes.
         allowed: Vec<Method>,
     },
-    /// The operation is not served yet.
-    #[error("this operation of TS 29.222 is not served by this version")]
-    NotServed,
+    /// What is there is a WebSocket, which is opened in another way.
+    #[error(
+        "this is a WebSocket: open it over HTTP/1.1 with `Connection: Upgrade`, `Upgrade: websocket`, `Sec-WebSocket-Version: 13` and a `Sec-WebSocket-Key`"
+    )]
+    UpgradeRequired,
     /// The body has another media type.
     #[error("send the body as {expected}")]
     MediaType {
@@ -121,14 +176,32 @@ impl ApiError {
             Self::SecretsExhausted(_) | Self::CertificatesExhausted(_) => {
                 (StatusCode::TOO_MANY_REQUESTS, "NF_CONGESTION_RISK", None)
             }
+            Self::LogFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "NF_CONGESTION_RISK", None),
+            Self::WebPage | Self::ReadOnly | Self::NotFromAfar => {
+                (StatusCode::FORBIDDEN, "UNSPECIFIED_MSG_FAILURE", None)
+            }
+            Self::OtherHost => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "UNSPECIFIED_MSG_FAILURE",
+                None,
+            ),
             Self::AmbiguousPath => (StatusCode::BAD_REQUEST, "INVALID_API", None),
+            Self::UriTooLong { .. } => (StatusCode::URI_TOO_LONG, "INCORRECT_LENGTH", None),
+            Self::UnknownMethod => (StatusCode::NOT_IMPLEMENTED, "INVALID_API", None),
+            Self::UnknownParameter { name, .. } => (
+                StatusCode::BAD_REQUEST,
+                "INVALID_QUERY_PARAM",
+                Some(name.as_str()),
+            ),
+            Self::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, "UNSPECIFIED_MSG_FAILURE", None),
+            Self::LengthMissing => (StatusCode::LENGTH_REQUIRED, "INCORRECT_LENGTH", None),
             Self::UnknownPath => (
                 StatusCode::NOT_FOUND,
                 "RESOURCE_URI_STRUCTURE_NOT_FOUND",
                 None,
             ),
             Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, "INVALID_API", None),
-            Self::NotServed => (StatusCode::NOT_IMPLEMENTED, "INVALID_API", None),
+            Self::UpgradeRequired => (StatusCode::UPGRADE_REQUIRED, "INVALID_API", None),
             Self::MediaType { .. } => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "INVALID_MSG_FORMAT",
@@ -183,6 +256,19 @@ impl ApiError {
         text
     }
 
+    /// The answer of the token endpoint: what is wrong with the request or with who sent it is said as RFC 6749 section 5.2 has it.
+    pub(crate) fn answer_of_tokens(&self, request_id: &str) -> Response<Body> {
+        let refusal = match self.verdict().status {
+            StatusCode::BAD_REQUEST => AccessTokenError::InvalidRequest,
+            StatusCode::UNAUTHORIZED => AccessTokenError::InvalidClient,
+            _ => return self.answer(request_id),
+        };
+        match self {
+            Self::Token(_) => self.answer(request_id),
+            _ => error_answer(refusal, self.to_string(), self.verdict().status),
+        }
+    }
+
     /// The answer.
     pub(crate) fn answer(&self, request_id: &str) -> Response<Body> {
         if let Self::Token(refusal) = self {
@@ -213,6 +299,10 @@ impl ApiError {
                     ..InvalidParam::default()
                 }]
             }),
+            supported_features: match self {
+                Self::UnknownParameter { features, .. } => features.map(SupportedFeatures::from),
+                _ => None,
+            },
             ..ProblemDetails::default()
         };
         problem
@@ -244,11 +334,25 @@ impl ApiError {
             } => {
                 headers.insert("accept-patch", HeaderValue::from_static(expected));
             }
+            Self::UpgradeRequired => {
+                headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+                headers.insert(
+                    header::SEC_WEBSOCKET_VERSION,
+                    HeaderValue::from_static("13"),
+                );
+            }
             Self::SecretsExhausted(seconds) | Self::CertificatesExhausted(seconds) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
             }
+            Self::Refused(Refusal::ApprovalsExhausted) => {
+                let seconds = HeaderValue::from_static(APPROVALS_PAUSE_SECONDS);
+                headers.insert(header::RETRY_AFTER, seconds);
+            }
             Self::Refused(Refusal::CertificateRequired | Refusal::CertificateUnknown) => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("CAPIF"));
+            }
+            Self::LogFull { .. } => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(LOG_RETRY_SECONDS));
             }
             _ if status == StatusCode::UNAUTHORIZED => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -321,6 +425,11 @@ fn of_refusal(refusal: &Refusal) -> Verdict<'_> {
             "MODIFICATION_NOT_ALLOWED",
             Some("/apiName"),
         ),
+        Refusal::DestinationNotAllowed => (
+            StatusCode::FORBIDDEN,
+            "UNSPECIFIED_MSG_FAILURE",
+            Some("/notificationDestination"),
+        ),
         Refusal::AefNotInDomain { .. } | Refusal::NoSecurityMethod { .. } => (
             StatusCode::BAD_REQUEST,
             "MANDATORY_IE_INCORRECT",
@@ -334,6 +443,27 @@ fn of_refusal(refusal: &Refusal) -> Verdict<'_> {
         Refusal::TooMany { .. } | Refusal::TooBroad { .. } => {
             (StatusCode::FORBIDDEN, "UNSPECIFIED_MSG_FAILURE", None)
         }
+        Refusal::NoApiGranted { reasons } => {
+            let unmet = |(_, cause): &(String, EnrolFailCause)| {
+                *cause == EnrolFailCause::OnboardingCriNotMet
+            };
+            let cause = if reasons.iter().any(unmet) {
+                "ONBOARDING_CRI_NOT_MET"
+            } else {
+                "AUTHORIZATION_ISSUE"
+            };
+            let place = Some("/apiList/serviceAPIDescriptions");
+            (StatusCode::FORBIDDEN, cause, place)
+        }
+        Refusal::EnrolmentRejected { .. } => {
+            (StatusCode::FORBIDDEN, "API_INVOKER_NOT_ALLOWED", None)
+        }
+        Refusal::ApprovalsExhausted => (StatusCode::TOO_MANY_REQUESTS, "NF_CONGESTION_RISK", None),
+        Refusal::OperatorNameTaken { .. } => (
+            StatusCode::CONFLICT,
+            "UNSPECIFIED_MSG_FAILURE",
+            Some("/name"),
+        ),
         Refusal::SeveralApis { .. } => (StatusCode::CONFLICT, "UNSPECIFIED_MSG_FAILURE", None),
     };
     Verdict {
@@ -352,9 +482,17 @@ fn token_answer(refusal: &TokenRefusal, status: StatusCode) -> Response<Body> {
         TokenRefusal::UnsupportedGrantType => AccessTokenError::UnsupportedGrantType,
         TokenRefusal::InvalidScope(_) => AccessTokenError::InvalidScope,
     };
+    error_answer(error, refusal.to_string(), status)
+}
+
+fn error_answer(
+    error: AccessTokenError,
+    description: String,
+    status: StatusCode,
+) -> Response<Body> {
     let body = AccessTokenErr {
         error,
-        error_description: Some(refusal.to_string()),
+        error_description: Some(description),
         error_uri: None,
         extra: Default::default(),
     };

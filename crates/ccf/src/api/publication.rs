@@ -6,7 +6,7 @@ use capif_procedures::{
     changes::Versioned,
     publication,
     refusal::Refusal,
-    state::{ProviderFunction, Role, ServiceApi},
+    state::{ProviderDomain, ProviderFunction, Role, ServiceApi},
 };
 use capif_spec::{
     common::{Checked, ServiceApiId},
@@ -27,23 +27,21 @@ pub(crate) fn create(call: Call) -> Answer {
             .core
             .transact(&call.act(id.as_str()), |records| {
                 publication::room(records.catalogue().count_in(&apf.domain_id))?;
+                let is_aef = |aef: &str| is_aef_of(records, apf, aef);
                 let (mut changes, api) = publication::publish(
                     description.clone(),
                     apf,
                     id.clone(),
-                    |aef| is_aef_of(records, apf, aef),
+                    terms(&call, records, &is_aef),
                     records.subscriptions(),
                     &call.now,
                 )?;
-                let domain = records
-                    .domain(apf.domain_id.as_str())
-                    .ok_or(Refusal::CertificateUnknown)?;
-                publication::within(&mut changes, domain);
+                publication::within(&mut changes, domain_of(records, apf)?);
                 Ok((changes, api))
             })
             .await?;
         let path = format!("/published-apis/v1/{}/service-apis/{id}", apf.id);
-        created(&call.core, &path, &api.description)
+        created(&call.core, &path, api.as_published())
     })
 }
 
@@ -56,7 +54,7 @@ pub(crate) fn list(call: Call) -> Answer {
             .catalogue()
             .of_apf(&apf.id)
             .into_iter()
-            .map(|api| &api.description)
+            .map(ServiceApi::as_published)
             .collect();
         json_answer(StatusCode::OK, &own)
     })
@@ -67,7 +65,7 @@ pub(crate) fn get(call: Call) -> Answer {
     Box::pin(async move {
         let records = call.core.view.read();
         let held = own(&call, &records)?;
-        json_answer(StatusCode::OK, &held.record.description)
+        json_answer(StatusCode::OK, held.record.as_published())
     })
 }
 
@@ -100,10 +98,9 @@ pub(crate) fn delete(call: Call) -> Answer {
         call.core
             .transact(&call.act(call.parameter(1)), |records| {
                 let held = own(&call, records)?;
-                Ok((
-                    publication::unpublish(held, records.subscriptions(), &call.now),
-                    (),
-                ))
+                let (rules, subscriptions) = (records.hidings(), records.subscriptions());
+                let changes = publication::unpublish(held, rules, subscriptions, &call.now);
+                Ok((changes, ()))
             })
             .await?;
         Ok(no_content())
@@ -119,16 +116,38 @@ async fn update(
         .core
         .transact(&call.act(call.parameter(1)), |records| {
             let held = own(call, records)?;
+            let is_aef = |aef: &str| is_aef_of(records, apf, aef);
             publication::replace(
                 held,
                 description(&held.record)?,
-                |aef| is_aef_of(records, apf, aef),
+                domain_of(records, apf)?,
+                terms(call, records, &is_aef),
                 records.subscriptions(),
                 &call.now,
             )
         })
         .await?;
-    json_answer(StatusCode::OK, &api.description)
+    json_answer(StatusCode::OK, api.as_published())
+}
+
+fn terms<'a>(
+    call: &'a Call,
+    records: &'a Records,
+    is_aef: &'a dyn Fn(&str) -> bool,
+) -> publication::Terms<'a> {
+    publication::Terms {
+        is_aef,
+        rules: records.hidings(),
+        ccf_id: &call.core.ccf_id,
+    }
+}
+
+fn domain_of<'a>(
+    records: &'a Records,
+    apf: &ProviderFunction,
+) -> Result<&'a Versioned<ProviderDomain>, Refusal> {
+    let domain = records.domain(apf.domain_id.as_str());
+    Ok(domain.ok_or(Refusal::CertificateUnknown)?)
 }
 
 /// The API that the path names, when it is the caller's.

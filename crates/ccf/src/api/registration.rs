@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use capif_procedures::{
     changes::Versioned,
+    onboarding::Credential,
     refusal::Refusal,
     registration::{self, Before, Plan},
     rotation::{self, Standing},
     state::{Certificate, ProviderDomain, ProviderFunction, Role},
 };
 use capif_spec::{
-    api_provider_management::{ApiProviderEnrolmentDetails, ApiProviderEnrolmentDetailsPatch},
-    common::{ApiProviderDomainId, ApiProviderFunctionId, Redacted},
+    api_provider_management::ApiProviderEnrolmentDetails,
+    common::{ApiProviderDomainId, ApiProviderFunctionId, Checked, Redacted},
 };
 use http::StatusCode;
 
@@ -20,19 +21,21 @@ use crate::{
     audit::Act,
     authority::keys,
     core::{ATTEMPTS_MAX, Core},
-    credential::{self, Purpose},
+    credential::{self, Purpose, Verified},
     random::{self, NoRandomness},
     view::Records,
 };
 
-/// `POST registrations`.
+/// `POST registrations`. By a credential that may be used again, it is an update of the domain that was made by it (Choice: for
+/// providers that keep nothing between two starts).
 pub(crate) fn create(call: Call) -> Answer {
     Box::pin(async move {
         let core = &call.core;
         let bearer = call.bearer()?.to_owned();
         let verified =
             credential::verify(&core.verifiers, &bearer, Purpose::Registration, &call.now).await?;
-        if credential::is_used(core.store.as_ref(), &verified.credential).await? {
+        let is_used = credential::is_used(core.store.as_ref(), &verified.credential).await?;
+        if is_used && !verified.is_reusable {
             return Err(Refusal::CredentialUsed.into());
         }
         let mut details: ApiProviderEnrolmentDetails = call.checked()?;
@@ -43,35 +46,98 @@ pub(crate) fn create(call: Call) -> Answer {
             )
             .into());
         }
-        let name = verified.name.unwrap_or_else(|| "unnamed".to_owned());
-        let domain_id = ApiProviderDomainId::new(random::id("DOM")?);
-        let before = Before::Nothing {
-            credential: &verified.credential,
-            name: &name,
-        };
         if let Some(id) = &details.api_prov_dom_id {
             let reason =
                 format!("`apiProvDomId` is given by the CAPIF core function: leave {id} out");
             return Err(Refusal::incorrect("/apiProvDomId", reason).into());
         }
-        // A used-up credential is worth nothing to whoever reads the answer later; it is not repeated in full.
         let reg_sec = std::mem::replace(&mut details.reg_sec, Redacted::from(String::new()));
-        let plan = plan(&call, details, before, domain_id.clone())?;
-        let certificates = certify(core, &call, &plan).await?;
-        let (changes, mut answer) = {
-            let records = core.view.read();
-            let overlap = core.config.renewal.overlap();
-            plan.complete(certificates, records.around_functions(), overlap, &call.now)?
+        let first = if is_used {
+            Err(Refusal::CredentialUsed.into())
+        } else {
+            register(&call, &verified, details.clone()).await
         };
-        answer.reg_sec = reg_sec;
-        let act = call.act(domain_id.as_str()).detail(name);
-        core.commit(&act, changes).await?;
+        let (domain_id, mut answer) = match first {
+            // Also when another request with it was the first in this very moment.
+            Err(ApiError::Refused(Refusal::CredentialUsed)) if verified.is_reusable => {
+                register_again(&call, &verified.credential, details).await?
+            }
+            outcome => outcome?,
+        };
+        // A used-up credential is worth nothing to whoever reads the answer later; one that can be used again is not repeated.
+        if !verified.is_reusable {
+            answer.reg_sec = reg_sec;
+        }
         created(
             core,
             &format!("/api-provider-management/v1/registrations/{domain_id}"),
             &answer,
         )
     })
+}
+
+/// A registration, as its answer names it.
+type Registered = (ApiProviderDomainId, ApiProviderEnrolmentDetails);
+
+/// Makes a domain.
+async fn register(
+    call: &Call,
+    verified: &Verified,
+    details: ApiProviderEnrolmentDetails,
+) -> Result<Registered, ApiError> {
+    let core = &call.core;
+    let name = verified.name.as_deref().unwrap_or("unnamed");
+    let domain_id = ApiProviderDomainId::new(random::id("DOM")?);
+    let before = Before::Nothing {
+        credential: &verified.credential,
+        name,
+        is_reusable: verified.is_reusable,
+    };
+    let plan = plan(call, details, before, domain_id.clone())?;
+    let certificates = certify(core, call, &plan).await?;
+    let (changes, answer) = {
+        let records = core.view.read();
+        let overlap = core.config.renewal.overlap();
+        plan.complete(certificates, records.around_functions(), overlap, &call.now)?
+    };
+    let act = call
+        .act(domain_id.as_str())
+        .detail(if verified.is_reusable {
+            format!("{name}, with a reusable credential")
+        } else {
+            name.to_owned()
+        });
+    core.commit(&act, changes).await?;
+    Ok((domain_id, answer))
+}
+
+/// Updates the domain that a credential made. Once that is gone, or was given another credential, this one makes nothing more.
+async fn register_again(
+    call: &Call,
+    credential: &Credential,
+    details: ApiProviderEnrolmentDetails,
+) -> Result<Registered, ApiError> {
+    let own = || {
+        let records = call.core.view.read();
+        let made = records.domains().find(|domain| {
+            let reuse = domain.reuse.as_ref();
+            reuse.is_some_and(|reuse| reuse.credential == credential.single_use)
+        });
+        let id = made.ok_or(Refusal::CredentialUsed)?.id.clone();
+        whole_domain(&records, &id)
+    };
+    let (domain, _) = own()?;
+    let id = domain.record.id.clone();
+    let detail = format!("{}, again with its reusable credential", domain.record.name);
+    let answer = change(call, &detail, || {
+        let (domain, functions) = own()?;
+        let before = Before::Again(&domain, &functions);
+        let plan = plan(call, details.clone(), before, id.clone())?;
+        Ok((domain, functions, plan))
+    })
+    .await?;
+    tracing::warn!(domain = %id, "registered again with its reusable credential: certificates of before end once the new ones are used");
+    Ok((id, answer))
 }
 
 /// `PUT registrations/{registrationId}`.
@@ -82,30 +148,16 @@ pub(crate) fn replace(call: Call) -> Answer {
     })
 }
 
-/// `PATCH registrations/{registrationId}`: functions and information are replaced where given (RFC 7396).
+/// `PATCH registrations/{registrationId}`: what is given takes the place of what there is (RFC 7396).
 pub(crate) fn modify(call: Call) -> Answer {
     Box::pin(async move {
-        let patch: ApiProviderEnrolmentDetailsPatch = call.checked()?;
+        let patch: serde_json::Map<String, serde_json::Value> = call.json()?;
         update(&call, |domain, functions| {
-            Ok(ApiProviderEnrolmentDetails {
-                api_prov_dom_id: None,
-                reg_sec: Redacted::from(String::new()),
-                api_prov_funcs: Some(match &patch.api_prov_funcs {
-                    Some(functions) => functions.clone(),
-                    None => functions
-                        .iter()
-                        .map(|held| details_of(&held.record))
-                        .collect::<Result<_, _>>()?,
-                }),
-                api_prov_dom_info: patch
-                    .api_prov_dom_info
-                    .clone()
-                    .or(domain.information.clone()),
-                supp_feat: Some(domain.features.clone()),
-                fail_reason: None,
-                api_prov_name: None,
-                extra: Default::default(),
-            })
+            let details = registration::patched(domain, functions, &patch)?;
+            details
+                .check()
+                .map_err(|violation| Refusal::incorrect(violation.pointer, violation.reason))?;
+            Ok(details)
         })
         .await
     })
@@ -153,7 +205,7 @@ pub(crate) async fn remove(
     Ok(())
 }
 
-/// Decides on what the request makes of the domain as it is, and decides anew when the domain moved meanwhile.
+/// Decides on what the caller's request makes of its own domain.
 async fn update(
     call: &Call,
     details: impl Fn(
@@ -161,21 +213,34 @@ async fn update(
         &[Versioned<ProviderFunction>],
     ) -> Result<ApiProviderEnrolmentDetails, Refusal>,
 ) -> Result<http::Response<capif_transport::Body>, ApiError> {
-    let core = &call.core;
-    let mut attempts = 0;
-    let (functions, answer) = loop {
+    let answer = change(call, "", || {
         let (domain, functions) = own_domain(call)?;
-        let id = domain.record.id.clone();
-        let before = Before::Domain(&domain, &functions);
         let is_restricted = is_restricted(call, &functions)?;
         let details = details(&domain.record, &functions)?;
-        let plan = plan(call, details, before, id)?;
+        let before = Before::Domain(&domain, &functions);
+        let plan = plan(call, details, before, domain.record.id.clone())?;
         if is_restricted && !plan.renews_alone(&call.caller.function()?.id) {
             return Err(Refusal::RenewalRequired.into());
         }
+        Ok((domain, functions, plan))
+    })
+    .await?;
+    json_answer(StatusCode::OK, &answer)
+}
+
+/// Decides on a domain as it is, and decides anew when it moved meanwhile. Functions that go are cut off.
+async fn change(
+    call: &Call,
+    detail: &str,
+    decide: impl Fn() -> Result<(Arc<Versioned<ProviderDomain>>, Functions, Plan), ApiError>,
+) -> Result<ApiProviderEnrolmentDetails, ApiError> {
+    let core = &call.core;
+    let mut attempts = 0;
+    let (functions, answer) = loop {
+        let (domain, functions, plan) = decide()?;
+        let id = domain.record.id.as_str();
         if attempts == 0 {
             let wanted = u32::try_from(plan.orders().count()).unwrap_or(u32::MAX);
-            let id = domain.record.id.as_str();
             let counted = core.issues.count(id, wanted, OF_DOMAIN, call.now.0);
             counted.map_err(ApiError::CertificatesExhausted)?;
         }
@@ -186,10 +251,7 @@ async fn update(
             plan.complete(certificates, records.around_functions(), overlap, &call.now)?
         };
         attempts += 1;
-        match core
-            .commit(&call.act(domain.record.id.as_str()), changes)
-            .await
-        {
+        match core.commit(&call.act(id).detail(detail), changes).await {
             Ok(()) => break (functions, answer),
             // Something was published meanwhile: decided anew.
             Err(ApiError::Busy) if attempts < ATTEMPTS_MAX => {}
@@ -209,7 +271,7 @@ async fn update(
             core.close_connections_of(id, Some(&call.connection));
         }
     }
-    json_answer(StatusCode::OK, &answer)
+    Ok(answer)
 }
 
 /// The functions of a domain as they are.
@@ -221,14 +283,18 @@ fn own_domain(call: &Call) -> Result<(Arc<Versioned<ProviderDomain>>, Functions)
     if call.parameter(0) != function.domain_id.as_str() {
         return Err(Refusal::NotTheCaller { place: "path" });
     }
-    let records = call.core.view.read();
-    let domain = records
-        .domain(function.domain_id.as_str())
-        .cloned()
-        .ok_or(Refusal::NotFound {
-            what: "provider domain",
-        })?;
-    let functions = functions_of(&domain.record, &records);
+    whole_domain(&call.core.view.read(), &function.domain_id)
+}
+
+fn whole_domain(
+    records: &Records,
+    id: &ApiProviderDomainId,
+) -> Result<(Arc<Versioned<ProviderDomain>>, Functions), Refusal> {
+    let domain = records.domain(id.as_str()).cloned();
+    let domain = domain.ok_or(Refusal::NotFound {
+        what: "provider domain",
+    })?;
+    let functions = functions_of(&domain.record, records);
     Ok((domain, functions))
 }
 
@@ -317,25 +383,4 @@ async fn certify(core: &Core, call: &Call, plan: &Plan) -> Result<Vec<Certificat
         certificates.push(core.authorities.sign(order, call.now.0).await?);
     }
     Ok(certificates)
-}
-
-/// A function as a request would name it.
-fn details_of(
-    function: &ProviderFunction,
-) -> Result<capif_spec::api_provider_management::ApiProviderFunctionDetails, Refusal> {
-    let mut details = serde_json::json!({
-        "apiProvFuncId": function.id,
-        "regInfo": { "apiProvPubKey": function.public_key_text },
-        "apiProvFuncRole": function.role,
-    });
-    if let (Some(members), Some(information)) = (details.as_object_mut(), &function.information) {
-        members.insert("apiProvFuncInfo".to_owned(), information.clone().into());
-    }
-    if let (Some(members), false) = (details.as_object_mut(), function.hosts.is_empty()) {
-        let hosts = serde_json::json!({ "hosts": function.hosts });
-        members.insert(registration::HOSTS_MEMBER.to_owned(), hosts);
-    }
-    serde_json::from_value(details).map_err(|_| Refusal::NotFound {
-        what: "provider function",
-    })
 }

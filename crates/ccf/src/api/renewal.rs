@@ -155,6 +155,7 @@ pub(super) fn around<'a>(
 ) -> Around<'a, impl Iterator<Item = &'a capif_procedures::state::Subscription> + Clone + use<'a>> {
     Around {
         context: records.context(id.as_str()).map(AsRef::as_ref),
+        circle: records.circle(id.as_str()),
         subscriptions: records.listeners(id.as_str()),
     }
 }

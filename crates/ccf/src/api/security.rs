@@ -6,6 +6,7 @@ use capif_procedures::{
     authentication::{self, Material},
     authorization::{self, TokenRequest, TokenTerms},
     changes::Changes,
+    delivery,
     refusal::{Refusal, RequestFault, TokenRefusal},
     revocation::{self, Order},
     rotation::{self, Standing},
@@ -43,8 +44,11 @@ pub(crate) fn update(call: Call) -> Answer {
 }
 
 async fn negotiate(call: &Call, must_exist: bool) -> Result<ServiceSecurity, ApiError> {
-    let request: ServiceSecurity = call.checked()?;
+    let mut request: ServiceSecurity = call.checked()?;
     let id = call.caller.invoker()?.record.id.clone();
+    let address = call.core.config.address();
+    let websocket = delivery::websocket_uri(&address, id.as_str(), delivery::SECURITY);
+    delivery::assign(&mut request.websock_notif_config, websocket);
     let shown = call.shown.as_ref().ok_or(Refusal::CertificateRequired)?;
     let terms = call.core.terms();
     let session = call.connection.session().map(|session| KeySession {
@@ -83,6 +87,17 @@ async fn negotiate(call: &Call, must_exist: bool) -> Result<ServiceSecurity, Api
                 session.as_ref().map(|session| session as &dyn PskSession),
                 &call.now,
             )?;
+            if answer.request_test_notification == Some(true) {
+                let path = format!("/capif-security/v1/trustedInvokers/{id}");
+                let websocket = answer.websock_notif_config.as_ref();
+                call.core.test_way(
+                    records,
+                    &mut changes,
+                    &id,
+                    (&answer.notification_destination, websocket),
+                    (delivery::SECURITY, &path),
+                )?;
+            }
             if let Some(held) = held {
                 let subscriptions = records.listeners(id.as_str());
                 security_method::tell_deprived(
@@ -197,7 +212,7 @@ pub(crate) fn get(call: Call) -> Answer {
             &aef_id,
             &invoker.record,
             &context.record,
-            records.apis(),
+            records.apis_around(Some(&context.record)).into_iter(),
             authentication,
             authorization,
             material,
@@ -261,7 +276,7 @@ async fn revoke(
                 callback: call.core.calls_back(
                     records,
                     &context.record.invoker_id,
-                    &context.record.notification_destination,
+                    context.record.told_at(),
                 ),
                 now: &call.now,
             };
@@ -310,6 +325,7 @@ pub(crate) fn token(call: Call) -> Answer {
             renewal::secret_takes_effect(&call, invoker, secret).await?;
         }
         let terms = TokenTerms {
+            is_lenient: core.config.is_lenient(),
             jti: random::id("")?,
             lifetime_seconds: i64::from(core.config.security.token_seconds),
             renewal: core.terms(),
@@ -318,11 +334,12 @@ pub(crate) fn token(call: Call) -> Answer {
             // Both as they are now: what was taken from the invoker meanwhile is in the one, the number that says so in the other.
             let records = core.view.read();
             let invoker = records.invoker(id).ok_or(Refusal::CertificateUnknown)?;
+            let context = records.context(id).map(|held| &held.record);
             authorization::grant(
                 &request,
                 &invoker.record,
-                records.context(id).map(|held| &held.record),
-                records.apis(),
+                context,
+                records.apis_around(context).into_iter(),
                 &core.policy,
                 terms,
                 &call.now,

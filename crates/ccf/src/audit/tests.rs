@@ -402,12 +402,18 @@ async fn a_record_tells_the_act() {
         of(&act),
         r#"{"at":"1970-01-01T00:00:00Z","actor":"core function","operation":"Sweep","outcome":"refused"}"#
     );
-    let within = OPERATOR_REQUEST
-        .scope("r2".to_owned(), async {
-            of(&Act::by_operator("Revoke", "INV1"))
-        })
-        .await;
-    assert!(within.contains(r#""actor":"operator""#) && within.contains(r#""requestId":"r2""#));
+    for (name, actor) in [(None, "operator"), (Some("amy".to_owned()), "operator amy")] {
+        let operator = Operator {
+            name,
+            request_id: "r2".to_owned(),
+        };
+        let within = OPERATOR
+            .scope(operator, async { of(&Act::by_operator("Revoke", "INV1")) })
+            .await;
+        let within: AuditRecord = serde_json::from_str(&within).unwrap();
+        assert_eq!(within.actor, actor);
+        assert_eq!(within.request_id, "r2");
+    }
     let without: AuditRecord =
         serde_json::from_str(&of(&Act::by_operator("Revoke", "INV1"))).unwrap();
     assert_eq!(without.request_id, "");

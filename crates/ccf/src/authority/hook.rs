@@ -14,7 +14,7 @@ use std::{
 
 use capif_procedures::state::{Certificate, CertificateOrder, Role};
 use capif_spec::common::DateTime;
-use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
+use rcgen::PublicKeyData;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -117,7 +117,7 @@ impl Wanted {
         terms: &Terms,
         now: OffsetDateTime,
     ) -> Result<(Self, Zeroizing<String>), AuthorityError> {
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let key = terms.next_own_key()?;
         let wanted = Self {
             id: ccf_id.to_owned(),
             role: Role::Ccf,

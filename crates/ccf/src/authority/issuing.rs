@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::{
     AuthorityError, BACKDATE, custody::AuthorityKey, extensions, hook::Hook, name, serial,
+    tls_key::TlsKey,
 };
 use crate::random::sha256;
 
@@ -27,9 +28,19 @@ pub struct Terms {
     pub revocation: String,
     /// Who signs in the place of the CCF.
     pub(crate) hook: Option<Arc<Hook>>,
+    /// The key of the CCF's own certificates, where that stays the same.
+    pub(crate) own_key: Option<Arc<TlsKey>>,
 }
 
 impl Terms {
+    /// The key of the CCF's own next certificate.
+    pub(super) fn next_own_key(&self) -> Result<KeyPair, AuthorityError> {
+        match &self.own_key {
+            Some(key) => key.key_pair(),
+            None => Ok(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?),
+        }
+    }
+
     /// How long a certificate counts.
     pub(super) fn life(&self, role: Role) -> Duration {
         match role {
@@ -126,7 +137,7 @@ impl Authority {
         hosts: &[String],
         now: OffsetDateTime,
     ) -> Result<(Certificate, Zeroizing<String>), AuthorityError> {
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let key = self.terms.next_own_key()?;
         let subject = Subject {
             id: ccf_id,
             role: Role::Ccf,

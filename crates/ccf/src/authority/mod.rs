@@ -16,6 +16,7 @@ pub mod keys;
 pub mod pkcs11;
 pub(crate) mod presence;
 mod rollover;
+pub(crate) mod tls_key;
 pub mod tokens;
 
 use rcgen::{

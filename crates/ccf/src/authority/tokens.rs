@@ -1,7 +1,13 @@
 //! Signing keys for tokens, and their public halves.
 
+pub(crate) mod jws;
 mod ring;
 
+use aws_lc_rs::{
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
+};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use capif_spec::common::Redacted;
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header,
@@ -9,6 +15,7 @@ use jsonwebtoken::{
 };
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 pub(crate) use self::ring::TokenRing;
 use super::AuthorityError;
@@ -21,6 +28,9 @@ pub mod files {
     pub const CREDENTIAL: &str = "keys/credential.key";
 }
 
+/// Room for the signature of a token, and what stands between its parts.
+const ROOM_BYTES: usize = 96;
+
 /// A new ES256 key, as PEM.
 pub(crate) fn create() -> Result<String, AuthorityError> {
     Ok(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?.serialize_pem())
@@ -28,7 +38,8 @@ pub(crate) fn create() -> Result<String, AuthorityError> {
 
 /// An ES256 signing key (TS 33.210 clause 6.3.3); `kid` is its thumbprint (RFC 7638).
 pub struct SigningKey {
-    key: EncodingKey,
+    /// Ready to sign: reading a key and checking it takes longer than a signature does.
+    key: EcdsaKeyPair,
     jwk: Jwk,
     kid: String,
 }
@@ -52,6 +63,11 @@ impl SigningKey {
         };
         let key = EncodingKey::from_ec_pem(pem.as_bytes()).map_err(unusable)?;
         let mut jwk = Jwk::from_encoding_key(&key, Algorithm::ES256).map_err(unusable)?;
+        let block = pem::parse(pem)
+            .map_err(|error| AuthorityError::Material(format!("token signing key: {error}")))?;
+        let pkcs8 = Zeroizing::new(block.into_contents());
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8)
+            .map_err(|error| AuthorityError::Material(format!("token signing key: {error}")))?;
         let kid = jwk.thumbprint(ThumbprintHash::SHA256).map_err(unusable)?;
         jwk.common.key_id = Some(kid.clone());
         jwk.common.public_key_use = Some(jsonwebtoken::jwk::PublicKeyUse::Signature);
@@ -68,9 +84,22 @@ impl SigningKey {
             kid: Some(self.kid.clone()),
             ..Header::new(Algorithm::ES256)
         };
-        jsonwebtoken::encode(&header, claims, &self.key)
-            .map(Redacted::from)
-            .map_err(|error| AuthorityError::Material(format!("signing a token: {error}")))
+        let failed = |error: &dyn std::fmt::Display| {
+            AuthorityError::Material(format!("signing a token: {error}"))
+        };
+        let header = serde_json::to_vec(&header).map_err(|error| failed(&error))?;
+        let claims = serde_json::to_vec(claims).map_err(|error| failed(&error))?;
+        let mut token = String::with_capacity((header.len() + claims.len()) * 4 / 3 + ROOM_BYTES);
+        BASE64_URL_SAFE_NO_PAD.encode_string(header, &mut token);
+        token.push('.');
+        BASE64_URL_SAFE_NO_PAD.encode_string(claims, &mut token);
+        let signature = self
+            .key
+            .sign(&SystemRandom::new(), token.as_bytes())
+            .map_err(|error| failed(&error))?;
+        token.push('.');
+        BASE64_URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        Ok(Redacted::from(token))
     }
 
     /// The name of the key.

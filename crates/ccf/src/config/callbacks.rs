@@ -28,42 +28,72 @@ impl CallbacksSection {
     /// Whether a destination may be sent to at all.
     #[must_use]
     pub fn allows(&self, destination: &str) -> bool {
-        let Ok(uri) = destination.parse::<Uri>() else {
-            return false;
-        };
-        // Host and port and nothing else: no user before them, and no port that others read in another way.
-        let plain = uri
-            .authority()
-            .and_then(|authority| authority.as_str().strip_prefix(authority.host()))
-            .is_some_and(|rest| match rest.strip_prefix(':') {
-                None => rest.is_empty(),
-                Some(port) => port.parse::<u16>().is_ok(),
-            });
-        // Whatever stands for many hosts is none to go to.
-        let single = |host: &Host| !matches!(host, Host::Below(_));
-        let host = uri.host().and_then(|host| host.parse::<Host>().ok());
-        let Some(host) = host.filter(single) else {
-            return false;
-        };
-        let port = uri.port_u16().unwrap_or(443);
-        plain
-            && uri.scheme_str() == Some("https")
-            && self
-                .allow
-                .iter()
-                .any(|target| target.port == port && target.host.includes(&host))
+        Place::of(destination).is_some_and(|place| self.lets(&place))
+    }
+
+    /// Whether a place may be sent to at all.
+    pub(crate) fn lets(&self, place: &Place) -> bool {
+        let includes =
+            |target: &Target| target.port == place.port && target.host.includes(&place.host);
+        self.allow.iter().any(includes)
     }
 
     /// Whether an address may be dialled for a destination that is allowed.
     #[must_use]
     pub fn dials(&self, address: SocketAddr) -> bool {
+        is_public(address.ip().to_canonical()) || self.lists(address)
+    }
+
+    /// Whether an address may be dialled for a host that a provider is certified for. Those may stand in private networks, where
+    /// gateways do; this machine is meant only by who says so, and never a link or a group.
+    #[must_use]
+    pub fn dials_own(&self, host: &str, address: SocketAddr) -> bool {
+        let ip = address.ip().to_canonical();
+        let says_so = host == "localhost" || host.parse::<IpAddr>().is_ok();
+        is_public(ip) || is_private(ip) || (ip.is_loopback() && says_so) || self.lists(address)
+    }
+
+    fn lists(&self, address: SocketAddr) -> bool {
         let ip = address.ip().to_canonical();
         let listed = |target: &Target| target.host == Host::Address(ip);
-        is_public(ip)
-            || self
-                .allow
-                .iter()
-                .any(|target| target.port == address.port() && listed(target))
+        self.allow
+            .iter()
+            .any(|target| target.port == address.port() && listed(target))
+    }
+}
+
+/// Where a destination leads: one host and one port, over https.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    host: Host,
+    port: u16,
+}
+
+impl Place {
+    /// Reads a destination; nothing if it can be read in more than one way.
+    pub(crate) fn of(destination: &str) -> Option<Self> {
+        let uri: Uri = destination.parse().ok()?;
+        let authority = uri.authority()?;
+        // Host and port and nothing else: no user before them, and no port that others read in another way.
+        let rest = authority.as_str().strip_prefix(authority.host())?;
+        let port = match rest.strip_prefix(':') {
+            None if rest.is_empty() => 443,
+            None => return None,
+            Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => port.parse().ok()?,
+            Some(_) => return None,
+        };
+        let host: Host = authority.host().parse().ok()?;
+        // Whatever stands for many hosts is none to go to.
+        let is_single = !matches!(host, Host::Below(_));
+        (is_single && port != 0 && uri.scheme_str() == Some("https")).then_some(Self { host, port })
+    }
+
+    /// Whether it is at this host, a name or an address as certificates have them.
+    pub(crate) fn is_at(&self, host: &str) -> bool {
+        match host.parse::<IpAddr>() {
+            Ok(address) => self.host == Host::Address(address.to_canonical()),
+            Err(_) => host.parse::<Host>().is_ok_and(|host| self.host == host),
+        }
     }
 }
 
@@ -155,6 +185,17 @@ impl<'de> Deserialize<'de> for Target {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(D::Error::custom)
+    }
+}
+
+/// Whether an address belongs to a private network (RFC 1918, RFC 6598, RFC 4193).
+fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            let [a, b, ..] = address.octets();
+            address.is_private() || (a == 100 && (64..128).contains(&b))
+        }
+        IpAddr::V6(address) => address.is_unique_local(),
     }
 }
 
@@ -310,6 +351,78 @@ mod tests {
             section.dials("[::ffff:10.0.0.5]:443".parse().unwrap()),
             "the same address"
         );
+    }
+
+    /// P-34: what a destination could be read as by somebody else is no destination at all.
+    #[test]
+    fn no_spelling_leads_elsewhere() {
+        let section = section(&[
+            "hooks.example.com:443",
+            "192.0.2.1:443",
+            "[2001:db8::1]:443",
+        ]);
+        let forms = include_str!("callbacks_forms.txt");
+        let mut count = 0;
+        for form in forms.lines().filter(|line| !line.starts_with('#')) {
+            assert!(!section.allows(form), "{form}");
+            count += 1;
+        }
+        assert!(count >= 80, "{count}");
+        for good in [
+            "https://hooks.example.com/x",
+            "https://HOOKS.example.com:443/",
+            "https://192.0.2.1",
+            "https://[2001:DB8:0::1]/",
+        ] {
+            assert!(section.allows(good), "{good}");
+        }
+    }
+
+    #[test]
+    fn hosts_of_providers_may_be_private_and_this_machine_if_they_say_so() {
+        let section = section(&["127.0.1.1:443"]);
+        for (host, address, dials) in [
+            ("gateway.example", "8.8.8.8:443", true),
+            ("gateway.example", "10.1.2.3:443", true),
+            ("gateway.example", "192.168.1.1:8443", true),
+            ("gateway.example", "100.64.0.1:443", true),
+            ("gateway.example", "[fd00::1]:443", true),
+            ("gateway.example", "127.0.0.1:443", false),
+            ("gateway.example", "127.0.1.1:443", true),
+            ("gateway.example", "127.0.1.1:444", false),
+            ("gateway.example", "[::1]:443", false),
+            ("gateway.example", "[::ffff:127.0.0.1]:443", false),
+            ("gateway.example", "169.254.169.254:80", false),
+            ("gateway.example", "0.0.0.0:443", false),
+            ("gateway.example", "224.0.0.1:443", false),
+            ("gateway.example", "[fe80::1]:443", false),
+            ("gateway.example", "[64:ff9b::7f00:1]:443", false),
+            ("localhost", "127.0.0.1:8443", true),
+            ("127.0.0.1", "127.0.0.1:8443", true),
+            ("::1", "[::1]:8443", true),
+            ("169.254.169.254", "169.254.169.254:80", false),
+            ("0.0.0.0", "0.0.0.0:80", false),
+        ] {
+            let address = address.parse().unwrap();
+            assert_eq!(section.dials_own(host, address), dials, "{host} {address}");
+        }
+    }
+
+    #[test]
+    fn places_are_at_hosts_as_certificates_name_them() {
+        for (destination, host, is_at) in [
+            ("https://Gateway.example:8443/x", "gateway.example", true),
+            ("https://gateway.example/", "GATEWAY.example", true),
+            ("https://gateway.example.evil/", "gateway.example", false),
+            ("https://a.gateway.example/", "gateway.example", false),
+            ("https://127.0.0.1:8443/", "127.0.0.1", true),
+            ("https://127.0.0.1:8443/", "localhost", false),
+            ("https://[::1]:8443/", "::1", true),
+            ("https://[::ffff:127.0.0.1]/", "127.0.0.1", true),
+        ] {
+            let place = Place::of(destination).unwrap();
+            assert_eq!(place.is_at(host), is_at, "{destination} {host}");
+        }
     }
 
     #[test]

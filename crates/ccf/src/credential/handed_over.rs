@@ -53,9 +53,12 @@ impl CredentialVerifier for HandedOver {
                             api_names: Some(BTreeSet::new()),
                         },
                         registered: None,
+                        approval: false,
                     },
                     name: None,
                     is_used: true,
+                    is_reusable: false,
+                    has_ended: false,
                 }));
             };
             let registered = found.record;
@@ -73,9 +76,12 @@ impl CredentialVerifier for HandedOver {
                     expires: registered.expires,
                     reach: registered.reach,
                     registered: Some(token),
+                    approval: registered.approval,
                 },
                 name: None,
                 is_used: false,
+                is_reusable: false,
+                has_ended: false,
             }))
         })
     }

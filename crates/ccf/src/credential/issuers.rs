@@ -8,8 +8,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use capif_procedures::{onboarding::Credential, refusal::Refusal};
+use capif_procedures::{onboarding::Credential, refusal::Refusal, state::Account};
 use capif_spec::{common::DateTime, json};
 use capif_transport::{Anchors, Client, ClientLimits, ClientTls, SharedClock, collect, empty};
 use jsonwebtoken::{
@@ -19,8 +18,16 @@ use jsonwebtoken::{
 use serde::Deserialize;
 use time::OffsetDateTime;
 
-use super::{Claims, CredentialVerifier, Purpose, Verdict, Verified, audience, reach};
-use crate::{authority::AuthorityError, config::IssuerSection, random::sha256};
+use super::{
+    Claims, CredentialError, CredentialVerifier, Purpose, Verdict, Verified, audience, of_account,
+    reach,
+};
+use crate::{
+    authority::{AuthorityError, tokens::jws},
+    config::IssuerSection,
+    random::sha256,
+    store::{self, Fault, Store},
+};
 
 /// How far the clocks of issuer and CCF may be apart, in seconds (R-C-05).
 const SKEW_SECONDS: i64 = 30;
@@ -72,6 +79,8 @@ struct Key {
 pub struct Issuers {
     issuers: Vec<KnownIssuer>,
     decoy: Arc<Vec<Key>>,
+    /// Where the accounts are.
+    store: Arc<dyn Store>,
 }
 
 impl Issuers {
@@ -83,6 +92,7 @@ impl Issuers {
         own: &super::Issuer,
         others: &[IssuerSection],
         clock: &SharedClock,
+        store: Arc<dyn Store>,
     ) -> Result<Self, AuthorityError> {
         let own_keys = Arc::new(vec![Key {
             kid: Some(own.key().kid().to_owned()),
@@ -109,6 +119,7 @@ impl Issuers {
         Ok(Self {
             issuers,
             decoy: own_keys,
+            store,
         })
     }
 
@@ -117,7 +128,7 @@ impl Issuers {
         token: &str,
         purpose: Purpose,
         now: DateTime,
-    ) -> Result<Option<Verified>, Refusal> {
+    ) -> Result<Option<Verified>, CredentialError> {
         let Some(parts) = Parts::split(token) else {
             return Ok(None);
         };
@@ -138,7 +149,7 @@ impl Issuers {
             .take(4)
             .any(|key| parts.verifies(key));
         let Some(issuer) = issuer.filter(|_| good) else {
-            return Err(Refusal::CredentialRefused);
+            return Err(Refusal::CredentialRefused.into());
         };
         let claims = parts.claims;
         let expected = match &issuer.audience {
@@ -146,35 +157,64 @@ impl Issuers {
             None => audience(&issuer.issuer, purpose),
         };
         if !claims.aud.names(&expected) || claims.jti.is_empty() || claims.jti.len() > 256 {
-            return Err(Refusal::CredentialRefused);
+            return Err(Refusal::CredentialRefused.into());
         }
         let seconds = now.0.unix_timestamp();
         let begins = claims.nbf.into_iter().chain(claims.iat).max();
-        if claims.exp.saturating_add(SKEW_SECONDS) <= seconds
-            || begins.is_some_and(|begins| begins > seconds.saturating_add(SKEW_SECONDS))
-        {
-            return Err(Refusal::CredentialExpired);
+        if begins.is_some_and(|begins| begins > seconds.saturating_add(SKEW_SECONDS)) {
+            return Err(Refusal::CredentialExpired.into());
         }
+        let has_ended = claims.exp.saturating_add(SKEW_SECONDS) <= seconds;
         let ends = claims.exp.saturating_add(SKEW_SECONDS.saturating_mul(2));
-        let expires =
-            OffsetDateTime::from_unix_timestamp(ends).map_err(|_| Refusal::CredentialRefused)?;
+        // A time out of all range lies before or behind every other.
+        let out_of_range = |_| {
+            if has_ended {
+                Refusal::CredentialExpired
+            } else {
+                Refusal::CredentialRefused
+            }
+        };
+        let expires = OffsetDateTime::from_unix_timestamp(ends).map_err(out_of_range)?;
+        let single_use = sha256(format!("{}\0{}", claims.iss, claims.jti).as_bytes());
+        // Only our own credentials speak of accounts of ours, and may be used more than once.
+        let is_own = issuer.audience.is_none();
+        let account = claims.account.filter(|_| is_own);
+        if let Some(name) = &account
+            && !self.is_account(name, claims.iat).await?
+        {
+            return Err(Refusal::CredentialRefused.into());
+        }
         Ok(Some(Verified {
             credential: Credential {
-                single_use: sha256(format!("{}\0{}", claims.iss, claims.jti).as_bytes()),
-                issuer: claims.iss,
+                single_use,
+                issuer: account.map_or(claims.iss, |name| of_account(&name)),
                 expires: DateTime(expires),
                 reach: reach(claims.domain, claims.apis, issuer.apis.as_ref()),
                 registered: None,
+                approval: claims.approval,
             },
             name: claims.name,
             is_used: false,
+            is_reusable: is_own && claims.reusable && purpose == Purpose::Registration,
+            has_ended,
         }))
+    }
+}
+
+impl Issuers {
+    /// Whether the account is still there that was given a credential at this time, and none that took its name since.
+    async fn is_account(&self, name: &str, issued: Option<i64>) -> Result<bool, Fault> {
+        let held = store::load::<Account>(self.store.as_ref(), name).await?;
+        let created = held.map(|held| held.record.created.0.unix_timestamp());
+        Ok(created
+            .zip(issued)
+            .is_some_and(|(created, issued)| created <= issued))
     }
 }
 
 impl CredentialVerifier for Issuers {
     fn verify<'a>(&'a self, token: &'a str, purpose: Purpose, now: DateTime) -> Verdict<'a> {
-        Box::pin(async move { Ok(self.judge(token, purpose, now).await?) })
+        Box::pin(async move { self.judge(token, purpose, now).await })
     }
 }
 
@@ -198,14 +238,7 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     /// Takes a compact JWS apart; `None` when it is none, or none that could be a credential.
     fn split(token: &'a str) -> Option<Self> {
-        let mut segments = token.split('.');
-        let (header, claims) = (segments.next()?, segments.next()?);
-        if segments.next()?.is_empty() || segments.next().is_some() {
-            return None;
-        }
-        let header: JoseHeader =
-            json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
-        let claims: Claims = json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+        let (header, claims): (JoseHeader, Claims) = jws::parts(token)?;
         header.crit.is_none().then_some(Self {
             token,
             header,

@@ -51,6 +51,10 @@ pub struct Verified {
     pub name: Option<String>,
     /// Whether it is already known to be used up: all it opens is the answer that it was used for (P-08).
     pub is_used: bool,
+    /// Whether a provider domain that it made may register with it again. Only our own can say so.
+    pub is_reusable: bool,
+    /// Whether its time has passed: all it opens is the answer to an onboarding that had to wait for the operator.
+    pub has_ended: bool,
 }
 
 /// Why no credential was accepted.
@@ -77,8 +81,25 @@ pub trait CredentialVerifier: Send + Sync + 'static {
 /// Judges a credential by each verifier in turn.
 ///
 /// # Errors
-/// [`Refusal::CredentialRefused`] when none recognises it.
+/// [`Refusal::CredentialRefused`] when none recognises it, [`Refusal::CredentialExpired`] when its time has passed.
 pub async fn verify(
+    verifiers: &[Box<dyn CredentialVerifier>],
+    token: &str,
+    purpose: Purpose,
+    now: &DateTime,
+) -> Result<Verified, CredentialError> {
+    let verified = recognise(verifiers, token, purpose, now).await?;
+    if verified.has_ended {
+        return Err(Refusal::CredentialExpired.into());
+    }
+    Ok(verified)
+}
+
+/// The same for a credential whose time may have passed, which is then said of it.
+///
+/// # Errors
+/// As [`verify`] otherwise.
+pub async fn recognise(
     verifiers: &[Box<dyn CredentialVerifier>],
     token: &str,
     purpose: Purpose,
@@ -124,6 +145,15 @@ pub struct Claims {
     /// The name of the provider domain that it admits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// Whether the operator approves its holder.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub approval: bool,
+    /// The account whose holder fetched it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// Whether the provider domain that it makes may register with it again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reusable: bool,
 }
 
 /// `aud`: one text or several (RFC 7519 section 4.1.3).
@@ -185,55 +215,90 @@ impl Issuer {
         &self.key
     }
 
-    /// Signs an onboarding credential.
+    /// Signs an onboarding credential. `approval` says whether the operator approves its holder.
     ///
     /// # Errors
     /// When signing fails.
     pub fn onboarding(
         &self,
         reach: ApiReach,
+        approval: bool,
         life_seconds: i64,
         now: &DateTime,
     ) -> Result<Redacted, IssueError> {
-        self.issue(Purpose::Onboarding, reach, None, life_seconds, now)
+        let audience = Audience::One(audience(&self.name, Purpose::Onboarding));
+        let claims = Claims {
+            apis: reach.api_names,
+            domain: reach.domain,
+            approval,
+            ..self.claims(audience, life_seconds, now)?
+        };
+        Ok(self.key.sign(Purpose::Onboarding.typ(), &claims)?)
     }
 
-    /// Signs a registration credential for a provider domain of this name.
+    /// Signs a registration credential for a provider domain of this name. `reusable` says whether the domain may register with it
+    /// again.
     ///
     /// # Errors
     /// When signing fails.
     pub fn registration(
         &self,
         name: &str,
+        reusable: bool,
         life_seconds: i64,
         now: &DateTime,
     ) -> Result<Redacted, IssueError> {
-        let name = Some(name.to_owned());
-        let reach = ApiReach::default();
-        self.issue(Purpose::Registration, reach, name, life_seconds, now)
+        let audience = Audience::One(audience(&self.name, Purpose::Registration));
+        let claims = Claims {
+            name: Some(name.to_owned()),
+            reusable,
+            ..self.claims(audience, life_seconds, now)?
+        };
+        Ok(self.key.sign(Purpose::Registration.typ(), &claims)?)
     }
 
-    fn issue(
+    /// Signs what the holder of an account enrols with, once, be it an invoker or a provider domain.
+    ///
+    /// # Errors
+    /// When signing fails.
+    pub fn of_account(
         &self,
-        purpose: Purpose,
-        reach: ApiReach,
-        name: Option<String>,
+        name: &str,
         life_seconds: i64,
         now: &DateTime,
     ) -> Result<Redacted, IssueError> {
-        let issued = now.0.unix_timestamp();
+        let either = [Purpose::Onboarding, Purpose::Registration];
+        let audience = either.map(|purpose| audience(&self.name, purpose));
         let claims = Claims {
+            name: Some(name.to_owned()),
+            account: Some(name.to_owned()),
+            ..self.claims(Audience::Several(audience.to_vec()), life_seconds, now)?
+        };
+        Ok(self.key.sign("capif-enrolment+jwt", &claims)?)
+    }
+
+    /// Claims that open everything for this audience.
+    fn claims(
+        &self,
+        aud: Audience,
+        life_seconds: i64,
+        now: &DateTime,
+    ) -> Result<Claims, IssueError> {
+        let issued = now.0.unix_timestamp();
+        Ok(Claims {
             iss: self.name.clone(),
-            aud: Audience::One(audience(&self.name, purpose)),
+            aud,
             exp: issued.saturating_add(life_seconds),
             nbf: None,
             iat: Some(issued),
             jti: random::id("")?,
-            apis: reach.api_names,
-            domain: reach.domain,
-            name,
-        };
-        Ok(self.key.sign(purpose.typ(), &claims)?)
+            apis: None,
+            domain: None,
+            name: None,
+            approval: false,
+            account: None,
+            reusable: false,
+        })
     }
 }
 
@@ -243,6 +308,18 @@ fn audience(issuer: &str, purpose: Purpose) -> String {
         Purpose::Onboarding => format!("{issuer}#onboarding"),
         Purpose::Registration => format!("{issuer}#registration"),
     }
+}
+
+/// Who vouches for the holder of an account, by the account's name.
+#[must_use]
+pub fn of_account(name: &str) -> String {
+    format!("account {name}")
+}
+
+/// The name of the account whose holder is vouched for in these words.
+#[must_use]
+pub fn account_of(issuer: &str) -> Option<&str> {
+    issuer.strip_prefix("account ")
 }
 
 /// What a credential reaches: what it says, within what its issuer may give.

@@ -10,8 +10,13 @@ use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::random::push_hex;
+
 /// The digits of a number in an id.
 const DIGITS: usize = 20;
+
+/// Room for what stands around a record.
+const WRAPPING_BYTES: usize = 128;
 
 /// The id under which the place of the last pruned record is kept.
 pub(crate) const BASE_ID: &str = "00000000000000000000";
@@ -49,8 +54,9 @@ impl Link {
     /// The digest as hexadecimal digits.
     #[must_use]
     pub fn hex(&self) -> String {
-        let digits = self.digest.iter().map(|octet| format!("{octet:02x}"));
-        digits.collect()
+        let mut digits = String::with_capacity(2 * self.digest.len());
+        push_hex(&mut digits, &self.digest);
+        digits
     }
 
     /// Reads a number and a digest.
@@ -78,8 +84,12 @@ impl Link {
     /// A record as it is kept at this place.
     pub(crate) fn wrap(&self, record: &[u8]) -> Vec<u8> {
         let (sequence, link) = (self.sequence, self.hex());
-        let mut value =
-            format!("{{\"sequence\":{sequence},\"link\":\"{link}\",\"record\":").into_bytes();
+        let mut value = Vec::with_capacity(record.len() + WRAPPING_BYTES);
+        value.extend_from_slice(b"{\"sequence\":");
+        value.extend_from_slice(sequence.to_string().as_bytes());
+        value.extend_from_slice(b",\"link\":\"");
+        value.extend_from_slice(link.as_bytes());
+        value.extend_from_slice(b"\",\"record\":");
         value.extend_from_slice(record);
         value.push(b'}');
         value

@@ -7,12 +7,14 @@ use std::{sync::Arc, time::Duration};
 use capif_procedures::{
     changes::{Change, Changes, Expect, Record},
     state::{
-        Callback, CredentialUse, Departure, InvocationLogEntry, RegisteredCredential,
-        RevokedCertificate, Usage,
+        Callback, CredentialUse, Departure, DiscoveryPolicy, RegisteredCredential,
+        RevokedCertificate, Scope, Usage,
     },
 };
+use capif_spec::common::ServiceApiId;
 use tokio::{sync::watch, time::Instant};
 
+use super::logs;
 use crate::{
     api::problem::ApiError,
     core::Core,
@@ -57,14 +59,18 @@ async fn sweep_all(core: &Core) -> Result<(), Fault> {
     let kept = time::Duration::days(i64::from(core.config.retention.offboarded_days));
     sweep::<Departure>(core, |record| record.offboarded.0 + kept <= now.0).await?;
     sweep_usage(core).await?;
-    let kept = time::Duration::hours(i64::from(core.config.limits.log_hours));
-    sweep::<InvocationLogEntry>(core, |record| record.received.0 + kept <= now.0).await
+    logs::sweep(core).await
 }
 
-/// Ids are not given twice, so that what was used of an API that is not there counts for nothing any more.
+/// Ids are not given twice, so that what was used or said of an API that is not there counts for nothing any more.
 async fn sweep_usage(core: &Core) -> Result<(), Fault> {
-    let withdrawn = |usage: &Usage| core.view.read().api(usage.api_id.as_str()).is_none();
-    sweep::<Usage>(core, withdrawn).await
+    let withdrawn = |id: &ServiceApiId| core.view.read().api(id.as_str()).is_none();
+    sweep::<Usage>(core, |usage| withdrawn(&usage.api_id)).await?;
+    sweep::<DiscoveryPolicy>(
+        core,
+        |policy| matches!(&policy.scope, Scope::Id(id) if withdrawn(id)),
+    )
+    .await
 }
 
 async fn sweep<R: Record>(core: &Core, expired: impl Fn(&R) -> bool) -> Result<(), Fault> {

@@ -1,17 +1,25 @@
 //! What a waiting message is for whoever delivers it: where it goes, what is sent, and how long it is worth trying.
+//!
+//! What is sent was encoded when it was written down; it is not decoded and encoded again for each receiver.
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
 use capif_procedures::{
-    changes::{Key, Kind},
-    state::{Callback, Notification, Revocation},
+    changes::{Key, Kind, Record, Revision},
+    state::{Callback, Notification, Revocation, Role, Tidings},
 };
-use capif_spec::common::DateTime;
-use serde::Serialize;
+use capif_spec::common::{AefId, DateTime};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use time::Duration;
 
 use crate::{
     core::Core,
-    store::{self, Fault},
-    view::Records,
+    destination::Way,
+    store::{Fault, Stored, decode},
+    view::{Lane, Records},
+    websocket,
 };
 
 /// How long an invoker is tried that does not answer: by then its tokens have long ended, and it has asked anyway.
@@ -23,18 +31,69 @@ pub(crate) struct Parcel {
     pub(crate) receiver: String,
     /// In whose name places are counted: the receiver's provider domain, or the receiver.
     pub(crate) owner: String,
+    /// Whether the receiver is an API invoker.
+    pub(crate) is_invokers: bool,
     /// Where it goes.
-    pub(crate) destination: String,
+    pub(crate) target: Target,
     /// What is sent.
-    pub(crate) body: Vec<u8>,
-    /// What it is, in a word.
-    pub(crate) what: String,
+    pub(crate) body: Bytes,
     /// When it was decided.
     pub(crate) raised: DateTime,
     /// How long it is offered.
     pub(crate) kept: Duration,
     /// Whether its delay is for a person to look at. That of an invoker is its own affair.
     pub(crate) alarms: bool,
+    /// The commit that wrote it.
+    pub(crate) revision: Revision,
+    kind: Kind,
+}
+
+/// Where a message goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// To a place that was asked for, by POST, in one of these ways.
+    Post(String, Vec<Way>),
+    /// Over the WebSocket of this resource, see [`websocket::key`].
+    Socket(String),
+}
+
+impl Parcel {
+    /// What it is, in a word.
+    pub(crate) fn what(&self) -> String {
+        #[derive(Deserialize)]
+        struct Content {
+            events: Option<String>,
+            subscription: Option<String>,
+        }
+        let content: Option<Content> = serde_json::from_slice(&self.body).ok();
+        match (self.kind, content) {
+            (Kind::Revocation, _) => "revoke-authorization".to_owned(),
+            (
+                _,
+                Some(Content {
+                    events: Some(event),
+                    ..
+                }),
+            ) => event,
+            (
+                _,
+                Some(Content {
+                    subscription: Some(_),
+                    ..
+                }),
+            ) => "TestNotification".to_owned(),
+            (Kind::Callback, _) => "callback".to_owned(),
+            _ => "notification".to_owned(),
+        }
+    }
+
+    /// The address in words.
+    pub(crate) fn destination(&self) -> &str {
+        match &self.target {
+            Target::Post(destination, _) => destination,
+            Target::Socket(_) => "its WebSocket",
+        }
+    }
 }
 
 /// What became of a message that waited.
@@ -47,70 +106,145 @@ pub(crate) enum Found {
 
 /// Loads a message.
 pub(crate) async fn load(core: &Core, key: &Key) -> Result<Found, Fault> {
-    let store = core.store.as_ref();
+    let Some(stored) = core.store.get(key).await? else {
+        return Ok(Found::Nothing);
+    };
     let parcel = match key.kind {
-        Kind::Notification => store::load::<Notification>(store, &key.id)
-            .await?
-            .and_then(|held| notification(core, held.record)),
-        Kind::Revocation => store::load::<Revocation>(store, &key.id)
-            .await?
-            .and_then(|held| revocation(core, held.record)),
-        Kind::Callback => store::load::<Callback>(store, &key.id)
-            .await?
-            .and_then(|held| callback(core, held.record)),
+        Kind::Notification => notification(core, key, &stored)?,
+        Kind::Revocation => revocation(core, key, &stored)?,
+        Kind::Callback => callback(core, key, &stored)?,
         _ => None,
     };
     Ok(parcel.map_or(Found::Nothing, |parcel| Found::Parcel(Box::new(parcel))))
 }
 
-fn notification(core: &Core, held: Notification) -> Option<Parcel> {
+/// The part of a waiting notification that its delivery looks at. What is sent is taken as it stands there.
+#[derive(Deserialize)]
+struct Waiting<'a> {
+    #[serde(borrow)]
+    subscriber: Cow<'a, str>,
+    #[serde(borrow)]
+    notification: &'a RawValue,
+    raised: DateTime,
+}
+
+fn notification(core: &Core, key: &Key, stored: &Stored) -> Result<Option<Parcel>, Fault> {
+    let Ok(waiting) = serde_json::from_slice::<Waiting<'_>>(&stored.value) else {
+        // Says what is wrong with it.
+        decode::<Notification>(key, stored)?;
+        return Ok(None);
+    };
+    let lane = Lane::of(key);
     let records = core.view.read();
-    let subscription =
-        records.subscription(&held.subscriber, held.notification.subscription_id.as_str())?;
-    let destination = &subscription.record.subscription.notification_destination;
-    Some(Parcel {
-        owner: owner(&records, &held.subscriber),
-        receiver: held.subscriber,
-        destination: destination.to_string(),
-        body: json(&held.notification),
-        what: held.notification.events.to_string(),
-        raised: held.raised,
+    let Some(held) = records.subscription_of(&lane) else {
+        return Ok(None);
+    };
+    let wanted = &held.record.subscription;
+    let socket = wanted.websock_notif_config.as_ref();
+    let target = match socket.and_then(|config| config.websocket_uri.as_ref()) {
+        Some(uri) => Target::Socket(websocket::key(uri.as_str()).to_owned()),
+        None => {
+            let destination = wanted.notification_destination.as_str();
+            let ways = core.ways(&records, &waiting.subscriber, destination);
+            if ways.is_empty() && core.config.is_lenient() {
+                return Ok(None);
+            }
+            Target::Post(destination.to_owned(), ways)
+        }
+    };
+    let is_invokers = held.record.role == Role::ApiInvoker;
+    Ok(Some(Parcel {
+        owner: owner(&records, &waiting.subscriber),
+        receiver: waiting.subscriber.into_owned(),
+        is_invokers,
+        target,
+        body: stored
+            .value
+            .slice_ref(waiting.notification.get().as_bytes()),
+        raised: waiting.raised,
         kept: kept(core),
-        alarms: true,
-    })
+        alarms: !is_invokers,
+        revision: stored.revision,
+        kind: Kind::Notification,
+    }))
 }
 
-fn revocation(core: &Core, held: Revocation) -> Option<Parcel> {
+#[derive(Deserialize)]
+struct WaitingRevocation<'a> {
+    aef_id: AefId,
+    #[serde(borrow)]
+    authority: Cow<'a, str>,
+    #[serde(borrow)]
+    request: &'a RawValue,
+    raised: DateTime,
+}
+
+fn revocation(core: &Core, key: &Key, stored: &Stored) -> Result<Option<Parcel>, Fault> {
+    let Ok(held) = serde_json::from_slice::<WaitingRevocation<'_>>(&stored.value) else {
+        decode::<Revocation>(key, stored)?;
+        return Ok(None);
+    };
     let receiver = held.aef_id.to_string();
-    Some(Parcel {
-        owner: owner(&core.view.read(), &receiver),
+    let destination = format!(
+        "https://{}/aef-security/v1/revoke-authorization",
+        held.authority
+    );
+    let records = core.view.read();
+    // An AEF is called where it serves, and nobody else is.
+    let ways = core.ways(&records, &receiver, &destination);
+    let ways = ways.into_iter().filter(|way| *way == Way::Own).collect();
+    Ok(Some(Parcel {
+        owner: owner(&records, &receiver),
         receiver,
-        destination: format!(
-            "https://{}/aef-security/v1/revoke-authorization",
-            held.authority
-        ),
-        body: json(&held.request),
-        what: "revoke-authorization".to_owned(),
+        is_invokers: false,
+        target: Target::Post(destination, ways),
+        body: stored.value.slice_ref(held.request.get().as_bytes()),
         raised: held.raised,
         kept: kept(core),
         alarms: true,
-    })
+        revision: stored.revision,
+        kind: Kind::Revocation,
+    }))
 }
 
-fn callback(core: &Core, held: Callback) -> Option<Parcel> {
-    // The operator may have thought better of it since.
-    let allowed = core.config.callbacks.allows(held.destination.as_str());
+fn callback(core: &Core, key: &Key, stored: &Stored) -> Result<Option<Parcel>, Fault> {
+    let held = decode::<Callback>(key, stored)?.record;
+    let destination = held.destination.as_str();
     let receiver = held.invoker_id.to_string();
-    allowed.then(|| Parcel {
+    let target = if destination.starts_with("wss://") {
+        Target::Socket(websocket::key(destination).to_owned())
+    } else {
+        let ways = core.ways(&core.view.read(), &receiver, destination);
+        // The operator may have thought better of it since.
+        if ways.is_empty() {
+            return Ok(None);
+        }
+        Target::Post(destination.to_owned(), ways)
+    };
+    let body = match &held.notification {
+        Tidings::Sealed { sealed } => {
+            let purpose = Callback::purpose(&held.invoker_id, &held.destination);
+            let Some(opened) = core.sealing.open_octets(sealed.as_str(), &purpose) else {
+                tracing::error!(receiver, "a sealed notification does not open");
+                return Ok(None);
+            };
+            // Its copy on the way out is the client's, which does not keep it.
+            Bytes::copy_from_slice(&opened)
+        }
+        tidings => json(tidings),
+    };
+    Ok(Some(Parcel {
         owner: receiver.clone(),
         receiver,
-        destination: held.destination.to_string(),
-        body: json(&held.notification),
-        what: held.notification.as_str().to_owned(),
+        is_invokers: true,
+        target,
+        body,
         raised: held.raised,
         kept: CALLBACK_KEPT,
         alarms: false,
-    })
+        revision: stored.revision,
+        kind: Callback::KIND,
+    }))
 }
 
 fn kept(core: &Core) -> Duration {
@@ -125,6 +259,6 @@ fn owner(records: &Records, receiver: &str) -> String {
 }
 
 /// Holds because what was read from JSON can be written as JSON.
-fn json(content: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(content).unwrap_or_default()
+fn json(content: &impl Serialize) -> Bytes {
+    serde_json::to_vec(content).unwrap_or_default().into()
 }

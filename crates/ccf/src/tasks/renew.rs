@@ -17,7 +17,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     agenda::{self, Due, Matter},
-    api::problem::ApiError,
+    api::{approval, problem::ApiError},
     audit::Act,
     config::Overdue,
     core::Core,
@@ -101,6 +101,9 @@ async fn carry_out(
         running.spawn(async move {
             match matter {
                 Matter::Retirement => retire(&core, &due, &now).await,
+                Matter::Expiry if due.kind == Kind::PendingEnrolment => {
+                    approval::lapse(&core, &due.id, &now).await
+                }
                 Matter::Expiry => {
                     let reason = DepartureReason::Expired;
                     offboard(&core, &due.id, reason, &now).await
@@ -152,6 +155,7 @@ fn retire_invoker(
 ) -> Option<(capif_procedures::changes::Changes, Vec<Digest>)> {
     let around = rotation::Around {
         context: records.context(id).map(AsRef::as_ref),
+        circle: records.circle(id),
         subscriptions: records.listeners(id),
     };
     rotation::end_overlap(records.invoker(id)?, around, now)

@@ -11,7 +11,7 @@ use crate::{
 
 impl Provider {
     /// Publishes an API; one of the same name that this provider published before is replaced, so that repeating it does no
-    /// harm. The answer carries the id.
+    /// harm, also when two processes do it at the same time. The answer carries the id.
     ///
     /// # Errors
     /// As for every request to the CAPIF core function.
@@ -19,18 +19,30 @@ impl Provider {
         &self,
         api: &ServiceApiDescription,
     ) -> Result<ServiceApiDescription, Error> {
-        let published = self.apis().await?;
-        let same = published
-            .into_iter()
-            .find(|published| published.api_name == api.api_name)
-            .and_then(|published| published.api_id);
-        if let Some(id) = same {
+        if let Some(id) = self.published_as(&api.api_name).await? {
             return self.update_api(&id, api).await;
         }
-        let mut api = api.clone();
-        api.api_id = None;
-        let call = Call::new("the publication", Method::POST, self.service_apis()).json(&api)?;
-        described(&self.apf.send(call).await?)
+        let mut new = api.clone();
+        new.api_id = None;
+        let call = Call::new("the publication", Method::POST, self.service_apis()).json(&new)?;
+        match self.apf.send(call).await {
+            Ok(answer) => described(&answer),
+            // Another process of this provider may have taken the name in between.
+            Err(error) if error.refused_with().is_some_and(is_of_name) => {
+                match self.published_as(&api.api_name).await? {
+                    Some(id) => self.update_api(&id, api).await,
+                    None => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The id under which this provider has published an API of this name.
+    async fn published_as(&self, name: &str) -> Result<Option<ServiceApiId>, Error> {
+        let published = self.apis().await?.into_iter();
+        let same = published.filter(|published| published.api_name == name);
+        Ok(same.filter_map(|published| published.api_id).next())
     }
 
     /// Replaces the description of a published API.
@@ -100,6 +112,11 @@ impl Provider {
     fn service_api(&self, id: &ServiceApiId) -> String {
         format!("{}/{}", self.service_apis(), encoded(id.as_str()))
     }
+}
+
+/// Whether a publication can have been refused because the name is taken.
+fn is_of_name(status: StatusCode) -> bool {
+    matches!(status, StatusCode::FORBIDDEN | StatusCode::CONFLICT)
 }
 
 fn described(answer: &Answer) -> Result<ServiceApiDescription, Error> {

@@ -308,7 +308,9 @@ fn certify(
 fn advice(status: StatusCode) -> &'static str {
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            "ask the operator of the CAPIF core function for a new bundle"
+            "if this provider was registered before, use its folder (--dir); otherwise ask the operator of the CAPIF core function \
+             for a new bundle, of a provider that keeps no folder for one that can be used again (`capif provider add NAME \
+             --reusable`, or `capif provider bundle ID` for the provider that it was)"
         }
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
             "try again later with the same bundle"

@@ -54,6 +54,7 @@ fn granted_to(
 
 fn terms(lifetime_seconds: i64) -> TokenTerms {
     TokenTerms {
+        is_lenient: false,
         jti: "token".to_owned(),
         lifetime_seconds,
         renewal: rotation_terms(),

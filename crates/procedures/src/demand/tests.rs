@@ -144,6 +144,7 @@ fn half_way() -> Invoker {
         credential: None,
         public_key_text: digest(9),
         secret: Some(SealedKey::new("sealed")),
+        until: None,
     });
     invoker
 }

@@ -4,71 +4,78 @@ use capif_spec::{
     common::SupportedFeatures,
     discover_service::ResOperInfo,
     publish_service::{
-        AefProfile, CustomOperation, Operation, Resource, SecurityMethod, ServiceApiDescription,
-        Version,
+        AefLocation, AefProfile, CustomOperation, Operation, Resource, SecurityMethod,
+        ServiceApiDescription, Version,
     },
     security::OAuthGrantType,
 };
 
-use super::{Catalogue, Criteria, FOUND_MAX, RNAA, SLICE_BASED_API_EXPOSURE, kpis, places};
-use crate::{
-    refusal::Refusal,
-    security_method::methods_of,
-    state::{ApiReach, ServiceApi},
+use super::{
+    Catalogue, Criteria, FOUND_MAX, RNAA, SLICE_BASED_API_EXPOSURE, Sight, catalogue::Slot, kpis,
+    places,
 };
+use crate::{refusal::Refusal, security_method::methods_of, state::ServiceApi};
 
 /// An API that was found, with the profiles that match.
 pub(super) struct Found<'a> {
-    pub(super) api: &'a ServiceApi,
-    /// In their order.
-    pub(super) profiles: Vec<&'a AefProfile>,
+    pub(super) slot: &'a Slot,
+    /// The places of the profiles, in their order.
+    pub(super) places: Vec<usize>,
 }
 
-impl Found<'_> {
-    /// What an invoker is shown, given the features that it speaks.
-    pub(super) fn description(&self, features: &SupportedFeatures) -> ServiceApiDescription {
-        let held = &self.api.description;
-        let profiles = held.aef_profiles.is_some().then(|| {
-            let profiles = self.profiles.iter();
-            profiles.map(|profile| shown(profile, features)).collect()
-        });
-        let slices = features.has(SLICE_BASED_API_EXPOSURE);
-        ServiceApiDescription {
-            api_name: held.api_name.clone(),
-            api_id: held.api_id.clone(),
-            api_status: held.api_status.clone(),
-            aef_profiles: profiles,
-            description: held.description.clone(),
-            supported_features: held.supported_features.clone(),
-            // How an API may be shared, and which way it came, stays among core functions.
-            shareable_info: None,
-            pub_api_path: None,
-            service_api_category: held.service_api_category.clone(),
-            api_supp_feats: held.api_supp_feats.clone(),
-            ccf_id: held.ccf_id.clone(),
-            api_prov_name: held.api_prov_name.clone(),
-            net_slice_info: held.net_slice_info.clone().filter(|_| slices),
-            extra: held.extra.clone(),
-        }
+impl<'a> Found<'a> {
+    pub(super) fn api(&self) -> &'a ServiceApi {
+        self.slot.api()
     }
 
-    /// The same with those of its profiles alone that stand where it is preferred, if any does.
-    fn preferring(&self, criteria: &Criteria) -> Option<Self> {
-        let wanted = criteria.preferred_aef_loc.as_ref()?;
-        let profiles: Vec<&AefProfile> = self
-            .profiles
-            .iter()
-            .copied()
-            .filter(|profile| places::stands_at(wanted, profile.aef_location.as_ref()))
-            .collect();
-        (!profiles.is_empty()).then_some(Self {
-            api: self.api,
-            profiles,
-        })
+    pub(super) fn profiles(&self) -> impl Iterator<Item = &'a AefProfile> {
+        let profiles = self.api().description.aef_profiles.as_deref();
+        let profiles = profiles.unwrap_or_default();
+        self.places.iter().filter_map(|place| profiles.get(*place))
+    }
+
+    /// Keeps those of its profiles alone that stand where it is preferred, if any does.
+    fn preferring(mut self, wanted: &AefLocation) -> Option<Self> {
+        let profiles = self.api().description.aef_profiles.as_deref();
+        let profiles = profiles.unwrap_or_default();
+        let stands = |place: &usize| {
+            let location = profiles.get(*place)?.aef_location.as_ref();
+            Some(places::stands_at(wanted, location))
+        };
+        self.places.retain(|place| stands(place) == Some(true));
+        (!self.places.is_empty()).then_some(self)
     }
 }
 
-fn shown(held: &AefProfile, features: &SupportedFeatures) -> AefProfile {
+/// What an invoker that speaks these features is shown of an API with these profiles; of the API alone without any.
+pub(super) fn description(
+    api: &ServiceApi,
+    profiles: Option<Vec<AefProfile>>,
+    features: &SupportedFeatures,
+) -> ServiceApiDescription {
+    let held = &api.description;
+    let slices = features.has(SLICE_BASED_API_EXPOSURE);
+    ServiceApiDescription {
+        api_name: held.api_name.clone(),
+        api_id: held.api_id.clone(),
+        api_status: held.api_status.clone(),
+        aef_profiles: profiles,
+        description: held.description.clone(),
+        supported_features: held.supported_features.clone(),
+        // How an API may be shared, and which way it came, stays among core functions.
+        shareable_info: None,
+        pub_api_path: None,
+        service_api_category: held.service_api_category.clone(),
+        api_supp_feats: held.api_supp_feats.clone(),
+        ccf_id: held.ccf_id.clone(),
+        api_prov_name: held.api_prov_name.clone(),
+        net_slice_info: held.net_slice_info.clone().filter(|_| slices),
+        extra: held.extra.clone(),
+    }
+}
+
+/// A profile as it is shown: it says its methods even when its interfaces alone name them.
+pub(super) fn shown(held: &AefProfile, features: &SupportedFeatures) -> AefProfile {
     let mut profile = held.clone();
     if profile.security_methods.as_ref().is_none_or(Vec::is_empty) {
         profile.security_methods = Some(methods_of(held));
@@ -82,36 +89,32 @@ fn shown(held: &AefProfile, features: &SupportedFeatures) -> AefProfile {
     profile
 }
 
-/// The APIs within reach that meet the criteria, by their ids.
+/// The APIs in sight that meet the criteria, by their ids.
 pub(super) fn search<'a>(
     criteria: &Criteria,
-    reach: &ApiReach,
+    sight: &Sight<'a>,
     catalogue: &'a Catalogue,
 ) -> Result<Vec<Found<'a>>, Refusal> {
-    let (mut found, mut preferred) = (Vec::new(), Vec::new());
-    for api in catalogue.candidates(criteria, reach) {
-        if !reach.includes(api) {
-            continue;
+    let all = |near: bool| {
+        catalogue
+            .candidates(criteria, sight, near)
+            .filter(|slot| sight.shows(slot.api()))
+            .filter_map(|slot| matching(criteria, slot))
+    };
+    // One too many tells as much as all.
+    let bound = FOUND_MAX + 1;
+    let mut found: Vec<Found<'a>> = match &criteria.preferred_aef_loc {
+        None => all(false).take(bound).collect(),
+        // The preferred place is left aside where nothing stands there (TS 29.222 table 8.1.2.2.3.1-1).
+        Some(place) => {
+            let there = all(true).filter_map(|found| found.preferring(place));
+            let there: Vec<Found<'a>> = there.take(bound).collect();
+            if there.is_empty() {
+                all(false).take(bound).collect()
+            } else {
+                there
+            }
         }
-        let Some(one) = matching(criteria, api) else {
-            continue;
-        };
-        preferred.extend(one.preferring(criteria));
-        // One too many tells as much as all.
-        if found.len() <= FOUND_MAX {
-            found.push(one);
-        }
-        if preferred.len() > FOUND_MAX
-            || (found.len() > FOUND_MAX && criteria.preferred_aef_loc.is_none())
-        {
-            break;
-        }
-    }
-    // The preferred place is left aside where nothing stands there (TS 29.222 table 8.1.2.2.3.1-1).
-    let mut found = if preferred.is_empty() {
-        found
-    } else {
-        preferred
     };
     if found.len() > FOUND_MAX {
         return Err(Refusal::TooBroad {
@@ -119,30 +122,31 @@ pub(super) fn search<'a>(
             limit: FOUND_MAX,
         });
     }
-    found.sort_by(|one, other| one.api.id.cmp(&other.api.id));
+    found.sort_unstable_by(|one, other| one.api().id.cmp(&other.api().id));
     Ok(found)
 }
 
 /// The profiles of an API that match, if it does.
-fn matching<'a>(criteria: &Criteria, api: &'a ServiceApi) -> Option<Found<'a>> {
+fn matching<'a>(criteria: &Criteria, slot: &'a Slot) -> Option<Found<'a>> {
+    let api = slot.api();
     let description = &api.description;
     if !meets(criteria, api) {
         return None;
     }
     let name = &description.api_name;
-    let profiles: Vec<&AefProfile> = description
+    let places: Vec<usize> = description
         .aef_profiles
         .iter()
         .flatten()
         .enumerate()
         .filter(|(index, profile)| profile_meets(criteria, name, *index, profile))
-        .map(|(_, profile)| profile)
+        .map(|(index, _)| index)
         .collect();
     // An API without profiles of its own has nothing that a criterion about profiles could find.
-    if profiles.is_empty() && (description.aef_profiles.is_some() || asks_of_profiles(criteria)) {
+    if places.is_empty() && (description.aef_profiles.is_some() || asks_of_profiles(criteria)) {
         return None;
     }
-    Some(Found { api, profiles })
+    Some(Found { slot, places })
 }
 
 /// What is asked of the API itself.

@@ -1,35 +1,24 @@
 //! Open discovery (TS 23.222 clause 8.38, TS 29.222 clause 8.11): what anyone may see before onboarding.
 
-use std::collections::BTreeSet;
-
 use capif_spec::{
     common::SupportedFeatures,
     open_discover_service::{OpenAefProfile, OpenApiDetails, OpenDiscoveryResp},
     publish_service::Version,
 };
 
-use super::{Catalogue, Criteria, matching, matching::Found};
-use crate::{refusal::Refusal, state::ApiReach};
+use super::{Catalogue, Criteria, Sight, matching, matching::Found};
+use crate::refusal::Refusal;
 
 /// Features of the open discovery API that are served: none is known of this release.
 const FEATURES: &str = "0";
 
-/// What lies open: APIs of the names that the operator put on the list (TS 23.222 annex E).
-#[must_use]
-pub fn open_reach(names: &BTreeSet<String>) -> ApiReach {
-    ApiReach {
-        domain: None,
-        api_names: Some(names.clone()),
-    }
-}
-
-/// Finds the APIs that lie open and meet the criteria.
+/// Finds the APIs that lie open (TS 23.222 annex E) and meet the criteria.
 ///
 /// # Errors
 /// Refuses criteria that need another one, and those that too many APIs meet.
 pub fn discover_openly(
     criteria: &Criteria,
-    open: &ApiReach,
+    open: &Sight<'_>,
     catalogue: &Catalogue,
 ) -> Result<OpenDiscoveryResp, Refusal> {
     criteria.check_open()?;
@@ -46,10 +35,9 @@ pub fn discover_openly(
 
 /// The reduced view: no address and no security method. Vendor members may hold either and are left out.
 fn details(found: &Found<'_>) -> OpenApiDetails {
-    let held = &found.api.description;
+    let held = &found.api().description;
     let profiles: Vec<OpenAefProfile> = found
-        .profiles
-        .iter()
+        .profiles()
         .map(|profile| OpenAefProfile {
             aef_id: Some(profile.aef_id.clone()),
             versions: Some(profile.versions.iter().map(plain).collect()),
@@ -74,7 +62,7 @@ fn details(found: &Found<'_>) -> OpenApiDetails {
 }
 
 /// A version without vendor members.
-fn plain(version: &Version) -> Version {
+pub(crate) fn plain(version: &Version) -> Version {
     let mut version = version.clone();
     version.extra.clear();
     for resource in version.resources.iter_mut().flatten() {

@@ -1,9 +1,14 @@
 use std::sync::Arc;
 
+use capif_spec::discover_service::DiscoveredApis;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{fixtures::*, refusal::RequestFault};
+use crate::{
+    fixtures::*,
+    refusal::RequestFault,
+    state::{ApiReach, Audience, DiscoveryPolicy, Scope},
+};
 
 mod answer;
 mod criteria;
@@ -11,6 +16,25 @@ mod features;
 mod indexing;
 mod model;
 mod open;
+mod policies;
+mod scale;
+mod tallies;
+
+/// The answer as it is read by who gets it.
+fn discover(
+    criteria: Criteria,
+    reach: &ApiReach,
+    catalogue: &Catalogue,
+) -> Result<DiscoveredApis, Refusal> {
+    let found = super::discover(criteria, reach, catalogue)?;
+    let text = found.to_json();
+    let answer: DiscoveredApis = serde_json::from_slice(&text).unwrap();
+    assert_eq!(
+        found.len(),
+        answer.service_api_descriptions.as_ref().map_or(0, Vec::len)
+    );
+    Ok(answer)
+}
 
 /// The APIs of these tests: `weather` by two AEFs, `traffic` by one, and a `weather` of another domain.
 fn apis() -> Vec<ServiceApi> {

@@ -1,9 +1,24 @@
+//! Who hears of what.
+
+mod details;
+mod gathering;
+mod model;
+mod present;
+mod reporting;
+mod subscriptions;
+
+use capif_spec::{
+    common::{AefId, ApiInvokerId, DateTime, SupportedFeatures},
+    events::{CapifEvent, EventSubscription},
+};
 use serde_json::{Value, json};
 
-use super::*;
+use super::{occurrence::for_aef, *};
 use crate::{
-    changes::{Key, Kind, Record},
+    changes::{Changes, Expect, Key, Kind, Record},
     fixtures::*,
+    refusal::Refusal,
+    state::{ApiReach, Notification, Role, Subscription},
 };
 
 /// Who hears of an occurrence.
@@ -28,7 +43,7 @@ fn filtered(events: &[&str], filters: Value) -> Subscription {
 }
 
 fn offboarded(id: &str) -> Occurrence {
-    of_invoker(CapifEvent::ApiInvokerOffboarded, &id.into())
+    of_invoker(CapifEvent::ApiInvokerOffboarded, &id.into(), everyone())
 }
 
 fn published(id: &str) -> Occurrence {
@@ -96,7 +111,7 @@ fn filters_and_details_need_their_feature() {
     let filters = json!([{ "apiInvokerIds": ["INV9"] }]);
     let mut deaf = filtered(&["API_INVOKER_OFFBOARDED"], filters);
     assert!(!hears(&deaf, offboarded("INV1")));
-    for features in [None, Some("0"), Some("3"), Some("8")] {
+    for features in [None, Some("0"), Some("3"), Some("8"), Some("B")] {
         deaf.subscription.supported_features = features.map(SupportedFeatures::from);
         let mut changes = Changes::new();
         raise(
@@ -113,58 +128,6 @@ fn filters_and_details_need_their_feature() {
                 Value::Null
             )]
         );
-    }
-}
-
-/// TS 29.222 clause 8.3.4.2.5: the detail of an event about an invoker holds its id; about an API its id, for an update the
-/// description as invokers may see it.
-#[test]
-fn details_say_what_it_is_about() {
-    let mut weather = api("API1", "weather", &[profile("AEF", &[Oauth])]);
-    weather.description.shareable_info = Some(wire(json!({ "isShareable": false })));
-    let shown = json!({
-        "serviceAPIDescriptions": [{
-            "apiName": "weather",
-            "apiId": "API1",
-            "aefProfiles": [{
-                "aefId": "AEF",
-                "versions": [{ "apiVersion": "v1" }],
-                "domainName": "aef.example",
-                "securityMethods": ["OAUTH"],
-            }],
-        }],
-    });
-    let inv1 = ApiInvokerId::from("INV1");
-    let cases = [
-        (
-            of_invoker(CapifEvent::ApiInvokerOnboarded, &inv1),
-            json!({ "apiInvokerIds": ["INV1"] }),
-        ),
-        (
-            of_invoker(CapifEvent::ApiInvokerAuthorizationRevoked, &inv1),
-            json!({ "apiInvokerIds": ["INV1"] }),
-        ),
-        (
-            of_api(CapifEvent::ServiceApiAvailable, &weather),
-            json!({ "apiIds": ["API1"] }),
-        ),
-        (
-            of_api(CapifEvent::ServiceApiUnavailable, &weather),
-            json!({ "apiIds": ["API1"] }),
-        ),
-        (of_api(CapifEvent::ServiceApiUpdate, &weather), shown),
-    ];
-    for (occurrence, expected) in cases {
-        let event = occurrence.event.to_string();
-        let subscription = subscription("AEF", Role::Aef, &[&event]);
-        let mut changes = Changes::new();
-        raise(
-            &mut changes,
-            occurrence,
-            [&subscription].into_iter(),
-            &now(),
-        );
-        assert_eq!(notified(&changes), [("AEF".to_owned(), event, expected)]);
     }
 }
 
@@ -221,7 +184,7 @@ fn an_invoker_sees_only_itself() {
         // A function that happens to have a name like an invoker's is not held to it.
         let function = subscription("INV1", role, &[event]);
         for (id, expected) in [("INV1", true), ("INV2", false), ("INV10", false)] {
-            let occurrence = || of_invoker(CapifEvent::ApiInvokerAuthorizationRevoked, &id.into());
+            let occurrence = || of_revocation(&id.into(), None, everyone());
             assert_eq!(hears(&curious, occurrence()), expected, "{id}");
             assert!(hears(&function, occurrence()), "{id}");
         }
@@ -253,7 +216,7 @@ fn an_invoker_hears_of_apis_within_its_reach() {
         let invoker = invoker_within("INV", reach.clone());
         let wanted = wire(json!({ "events": events, "notificationDestination": DESTINATION }));
         let subscriber = Subscriber::Invoker(&invoker);
-        let (_, held) = subscribe(subscriber, wanted, "SUB".into(), 0).unwrap();
+        let (_, held) = subscribe(subscriber, wanted, "SUB".into(), 0, &now()).unwrap();
         for event in events {
             let heard = [&weather, &traffic, &abroad]
                 .map(|api| hears(&held, of_api(CapifEvent::from(event), api)));
@@ -262,21 +225,22 @@ fn an_invoker_hears_of_apis_within_its_reach() {
     }
     let aef = function("AEF", Role::Aef, 1);
     let wanted = wire(json!({ "events": events, "notificationDestination": DESTINATION }));
-    let (_, held) = subscribe(Subscriber::Function(&aef), wanted, "SUB".into(), 0).unwrap();
+    let (_, held) = subscribe(Subscriber::Function(&aef), wanted, "SUB".into(), 0, &now()).unwrap();
     // TS 23.222 AR-4.3.3-c: of another provider's APIs a function hears nothing.
     assert!(hears(&held, of_api(CapifEvent::ServiceApiUpdate, &weather)));
     assert!(!hears(&held, of_api(CapifEvent::ServiceApiUpdate, &abroad)));
 }
 
-/// TS 29.222 clause 5.4.2.2: the CCF checks the right to each event. One that the standard does not name is nobody's.
+/// TS 29.222 clause 5.4.2.2: the CCF checks the right to each event. Whoever may not subscribe to it hears of it neither, however the
+/// subscription came about. An event that the standard does not name is nobody's.
 #[test]
 fn rights_to_events() {
     let may = |subscriber: Subscriber<'_>, event: &str| {
         let wanted = wire(json!({
-            "events": ["SERVICE_API_AVAILABLE", event],
+            "events": [event],
             "notificationDestination": DESTINATION,
         }));
-        match subscribe(subscriber, wanted, "SUB".into(), 0) {
+        match subscribe(subscriber, wanted, "SUB".into(), 0, &now()) {
             Ok(_) => true,
             Err(Refusal::EventNotAllowed { event: refused }) => {
                 assert_eq!(refused, event);
@@ -285,229 +249,139 @@ fn rights_to_events() {
             Err(refusal) => panic!("{event}: {refusal}"),
         }
     };
-    let for_invokers = [
-        "SERVICE_API_AVAILABLE",
-        "SERVICE_API_UNAVAILABLE",
-        "SERVICE_API_UPDATE",
-        "API_INVOKER_AUTHORIZATION_REVOKED",
-        "API_INVOKER_UPDATED",
+    // Invoker, AEF, APF, AMF.
+    let table = [
+        ("SERVICE_API_AVAILABLE", "IEPM"),
+        ("SERVICE_API_UNAVAILABLE", "IEPM"),
+        ("SERVICE_API_UPDATE", "IEPM"),
+        ("API_INVOKER_ONBOARDED", "EPM"),
+        ("API_INVOKER_OFFBOARDED", "EPM"),
+        ("SERVICE_API_INVOCATION_SUCCESS", "EM"),
+        ("SERVICE_API_INVOCATION_FAILURE", "EM"),
+        ("ACCESS_CONTROL_POLICY_UPDATE", "E"),
+        ("ACCESS_CONTROL_POLICY_UNAVAILABLE", "E"),
+        ("API_INVOKER_AUTHORIZATION_REVOKED", "IEPM"),
+        ("API_INVOKER_UPDATED", "IEPM"),
+        ("API_TOPOLOGY_HIDING_CREATED", "E"),
+        ("API_TOPOLOGY_HIDING_REVOKED", "E"),
+        ("API_INVOKER_ONBOARDING_CRITERIA_FAILED", "PM"),
+        ("SERVICE_API_ONBOARDED_BY_API_INVOKERS_COUNT", "PM"),
+        ("SERVICE_API_DISCOVERY_BY_API_INVOKERS_COUNT", "PM"),
+        // Who takes the calls alone has to know by whom certificates and tokens are believed.
+        (TRUST_UPDATED, "E"),
+        ("SOMETHING_ELSE", ""),
+        ("service_api_available", ""),
+        ("", ""),
     ];
-    let invoker = invoker("INV");
-    for event in CapifEvent::KNOWN {
-        assert_eq!(
-            may(Subscriber::Invoker(&invoker), event),
-            for_invokers.contains(event),
-            "{event}"
-        );
-        for role in [Role::Aef, Role::Apf, Role::Amf] {
-            let function = function("F", role, 1);
-            assert!(may(Subscriber::Function(&function), event), "{event}");
-        }
-    }
-    assert!(!may(Subscriber::Invoker(&invoker), "SOMETHING_ELSE"));
-    let aef = function("AEF", Role::Aef, 1);
-    assert!(!may(Subscriber::Function(&aef), "SOMETHING_ELSE"));
-    // Who takes the calls alone has to know by whom certificates and tokens are believed.
-    assert!(may(Subscriber::Function(&aef), TRUST_UPDATED));
-    assert!(!may(Subscriber::Invoker(&invoker), TRUST_UPDATED));
-    for role in [Role::Apf, Role::Amf] {
-        let function = function("F", role, 1);
-        assert!(!may(Subscriber::Function(&function), TRUST_UPDATED));
-    }
-}
-
-/// TS 29.222 clause 7.3: notifications go over TLS.
-#[test]
-fn destinations_are_https() {
-    let aef = function("AEF", Role::Aef, 1);
-    let subscriber = Subscriber::Function(&aef);
-    let cases = [
-        ("https://receiver.example/notify", true),
-        ("http://receiver.example/notify", false),
-        ("http://receiver.example/https://", false),
-        ("ftp://receiver.example/", false),
-        ("https:/receiver.example", false),
-        ("//receiver.example/", false),
-        ("", false),
+    let named: Vec<&str> = table[..16].iter().map(|(event, _)| *event).collect();
+    assert_eq!(named, CapifEvent::KNOWN);
+    let invoker = invoker("X");
+    let functions = [
+        ('E', function("X", Role::Aef, 1)),
+        ('P', function("X", Role::Apf, 1)),
+        ('M', function("X", Role::Amf, 1)),
     ];
-    for (destination, good) in cases {
-        let wanted = || -> EventSubscription {
-            wire(json!({
-                "events": ["SERVICE_API_AVAILABLE"],
-                "notificationDestination": destination,
-            }))
-        };
-        let held = versioned(subscription("AEF", Role::Aef, &["SERVICE_API_AVAILABLE"]));
-        let outcomes = [
-            subscribe(subscriber, wanted(), "SUB".into(), 0),
-            replace(subscriber, &held, wanted()),
-        ];
-        for outcome in outcomes {
-            match outcome {
-                Ok(_) => assert!(good, "{destination}"),
-                Err(Refusal::Malformed { pointer, .. }) => {
-                    assert!(!good, "{destination}");
-                    assert_eq!(pointer, "/notificationDestination");
-                }
-                Err(refusal) => panic!("{destination}: {refusal}"),
-            }
+    for (event, allowed) in table {
+        let mut parties = vec![('I', Subscriber::Invoker(&invoker), Role::ApiInvoker)];
+        let others = functions.iter();
+        parties.extend(others.map(|(letter, of)| (*letter, Subscriber::Function(of), of.role)));
+        for (letter, subscriber, role) in parties {
+            let expected = allowed.contains(letter);
+            assert_eq!(may(subscriber, event), expected, "{event} {letter}");
+            // About the subscriber itself, at an AEF of its id, so that nothing but the right is asked.
+            let occurrence = for_aef(CapifEvent::from(event), &"X".into(), &"X".into());
+            let held = subscription("X", role, &[event]);
+            assert_eq!(hears(&held, occurrence), expected, "{event} {letter}");
         }
     }
 }
 
-/// What one subscriber may hold is bounded.
+/// TS 23.222 AR-4.3.3-c: of an invoker hear the functions of the domains that it reaches and the AEFs that it agreed with something,
+/// and nobody else's.
 #[test]
-fn one_subscription_too_many_is_refused() {
-    let aef = function("AEF", Role::Aef, 1);
-    let wanted: EventSubscription = wire(json!({
-        "events": ["SERVICE_API_AVAILABLE"],
-        "notificationDestination": DESTINATION,
-    }));
-    let attempt = |held| {
-        subscribe(
-            Subscriber::Function(&aef),
-            wanted.clone(),
-            "SUB".into(),
-            held,
-        )
-        .map(drop)
+fn an_invoker_concerns_whom_it_reaches() {
+    let apis = [
+        api("API1", "weather", &[profile("AEF", &[Oauth])]),
+        elsewhere(
+            api("API2", "traffic", &[profile("AEF9", &[Oauth])]),
+            "APF9",
+            "DOM9",
+        ),
+    ];
+    let agreed = context("INV", vec![entry_at("AEF9", Some(Oauth))]);
+    let event = "API_INVOKER_OFFBOARDED";
+    let of = |id: &str, role, domain: &str| {
+        let mut held = subscription(id, role, &[event]);
+        held.reach = domain_only(domain);
+        held
     };
-    let refused = Err(Refusal::TooMany {
-        what: "event subscriptions",
-        limit: SUBSCRIPTIONS_MAX,
-    });
-    assert_eq!(attempt(0), Ok(()));
-    assert_eq!(attempt(SUBSCRIPTIONS_MAX - 1), Ok(()));
-    assert_eq!(attempt(SUBSCRIPTIONS_MAX), refused);
-    assert_eq!(attempt(SUBSCRIPTIONS_MAX + 1), refused);
-}
-
-/// TS 29.222 clauses 7.8 and 8.3.4.2.2: features are answered as far as both sides have them; members of the others are
-/// neither kept nor answered.
-#[test]
-fn a_subscription_holds_what_was_agreed_on() {
-    let aef = function("AEF", Role::Aef, 1);
-    for (wanted, agreed) in [(None, None), (Some("3"), Some("0")), (Some("F"), Some("4"))] {
-        let mut document = json!({
-            "events": ["SERVICE_API_AVAILABLE"],
-            "eventFilters": [{ "apiIds": ["API1"] }],
-            "eventReq": { "maxReportNbr": 3 },
-            "notificationDestination": DESTINATION,
-            "requestTestNotification": true,
-            "websockNotifConfig": { "requestWebsocketUri": true },
-        });
-        if let Some(wanted) = wanted {
-            document["supportedFeatures"] = json!(wanted);
-        }
-        let subscriber = Subscriber::Function(&aef);
-        let (changes, held) = subscribe(subscriber, wire(document), "SUB".into(), 0).unwrap();
-        let mut expected = json!({
-            "events": ["SERVICE_API_AVAILABLE"],
-            "notificationDestination": DESTINATION,
-        });
-        if let Some(agreed) = agreed {
-            expected["supportedFeatures"] = json!(agreed);
-        }
-        if agreed == Some("4") {
-            expected["eventFilters"] = json!([{ "apiIds": ["API1"] }]);
-            expected["eventReq"] = json!({ "maxReportNbr": 3 });
-        }
-        assert_eq!(serde_json::to_value(&held.subscription).unwrap(), expected);
-        assert_eq!(written::<Subscription>(&changes), [(Expect::Absent, held)]);
-    }
-}
-
-/// TS 29.222 clause 5.4.2.2: a subscription belongs to the one who made it, and is made only while that one is known.
-#[test]
-fn a_subscription_belongs_to_its_subscriber() {
-    let (invoker, aef) = (invoker("INV"), function("AEF", Role::Aef, 1));
-    let cases = [
-        (
-            Subscriber::Invoker(&invoker),
-            "INV",
-            Role::ApiInvoker,
-            Kind::Invoker,
-        ),
-        (
-            Subscriber::Function(&aef),
-            "AEF",
-            Role::Aef,
-            Kind::ProviderFunction,
-        ),
+    let subscriptions = [
+        of("AEF", Role::Aef, "DOM"),
+        of("AMF", Role::Amf, "DOM"),
+        of("AEF9", Role::Aef, "DOM9"),
+        // Has the id of an AEF and is none.
+        of("AEF9", Role::Amf, "DOM9"),
     ];
-    for (subscriber, id, role, kind) in cases {
-        let wanted = wire(json!({
-            "events": ["SERVICE_API_AVAILABLE"],
-            "notificationDestination": DESTINATION,
-        }));
-        let (changes, held) = subscribe(subscriber, wanted, "SUB".into(), 0).unwrap();
-        assert_eq!((held.subscriber.as_str(), held.role), (id, role));
-        assert_eq!(held.record_id(), format!("{id}/SUB"));
-        let mut world = World::default().with(&invoker).with(&aef);
-        assert_eq!(world.commit(changes.clone()), Ok(()));
-        let mut without = World::default();
-        assert_eq!(without.commit(changes), Err(Key::new(kind, id)));
+    let all = [true, true, true, true];
+    let cases = [
+        (ApiReach::default(), None, all),
+        (domain_only("DOM"), None, [true, true, false, false]),
+        (names(&["weather"]), None, [true, true, false, false]),
+        (
+            names(&["traffic", "maps"]),
+            None,
+            [false, false, true, true],
+        ),
+        (names(&["maps"]), None, [false; 4]),
+        (names(&["maps"]), Some(&agreed), [false, false, true, false]),
+        (domain_only("DOM"), Some(&agreed), [true, true, true, false]),
+    ];
+    for (reach, context, expected) in cases {
+        let circle = Circle::of(&reach, context, apis.iter());
+        let heard = subscriptions.clone().map(|held| {
+            let occurrence = of_invoker(
+                CapifEvent::ApiInvokerOffboarded,
+                &"INV".into(),
+                circle.clone(),
+            );
+            hears(&held, occurrence)
+        });
+        assert_eq!(heard, expected, "{reach:?}");
     }
+    let both = Circle::of(&domain_only("DOM"), None, apis.iter()).join(Circle::of(
+        &domain_only("DOM9"),
+        None,
+        apis.iter(),
+    ));
+    let occurrence = of_invoker(CapifEvent::ApiInvokerOffboarded, &"INV".into(), both);
+    assert_eq!(hearers(occurrence, &subscriptions).len(), 4);
 }
 
-/// TS 29.222 clause 5.4.2.3: a subscription is replaced under its id; what waits for delivery stays.
+/// An AEF that is to act on an event is taken to be told by it only if it is told at once and without a limit.
 #[test]
-fn a_subscription_is_replaced() {
-    let aef = function("AEF", Role::Aef, 1);
-    let before = subscription("AEF", Role::Aef, &["SERVICE_API_AVAILABLE"]);
-    let mut world = World::default().with(&before).with(&waiting(&before));
-    let held = world.held::<Subscription>("AEF/SUB").unwrap();
-    let wanted: EventSubscription = wire(json!({
-        "events": ["API_INVOKER_OFFBOARDED"],
-        "notificationDestination": "https://receiver.example/other",
-    }));
-    let (changes, after) = replace(Subscriber::Function(&aef), &held, wanted.clone()).unwrap();
-    assert_eq!(after.id, before.id);
-    assert_eq!(after.subscription, wanted);
-    assert_eq!(
-        written::<Subscription>(&changes),
-        [(Expect::At(REVISION), after.clone())]
-    );
-    world.commit(changes.clone()).unwrap();
-    assert_eq!(world.held::<Subscription>("AEF/SUB").unwrap().record, after);
-    assert_eq!(world.ids(Kind::Notification).len(), 1);
-    // One that changed or went meanwhile is not brought back.
-    let moved = Key::new(Kind::Subscription, "AEF/SUB");
-    assert_eq!(world.commit(changes.clone()), Err(moved.clone()));
-    assert_eq!(World::default().commit(changes), Err(moved));
-
-    let refused = wire(json!({
-        "events": ["SOMETHING_ELSE"],
-        "notificationDestination": DESTINATION,
-    }));
-    assert_eq!(
-        replace(Subscriber::Function(&aef), &held, refused).unwrap_err(),
-        Refusal::EventNotAllowed {
-            event: "SOMETHING_ELSE".to_owned()
-        }
-    );
-}
-
-/// TS 29.222 clause 5.4.2.4: after unsubscribing nothing more is delivered, not even what waits already.
-#[test]
-fn unsubscribing_takes_what_waits() {
-    let mut other = subscription("AEF", Role::Aef, &["SERVICE_API_AVAILABLE"]);
-    other.id = "SUB2".into();
-    let neighbour = subscription("AEF1", Role::Aef, &["SERVICE_API_AVAILABLE"]);
-    let own = subscription("AEF", Role::Aef, &["SERVICE_API_AVAILABLE"]);
-    let mut world = World::default();
-    for subscription in [&own, &other, &neighbour] {
-        world = world.with(subscription).with(&waiting(subscription));
+fn an_event_that_may_wait_or_end_is_not_relied_on() {
+    let event = CapifEvent::ApiInvokerOffboarded;
+    let mut held = subscription("AEF", Role::Aef, &["API_INVOKER_OFFBOARDED"]);
+    let inv = ApiInvokerId::from("INV");
+    assert!(is_told_of_invoker(&held, event.clone(), &inv));
+    for (wish, expected) in [
+        (json!({}), true),
+        (
+            json!({ "notifMethod": "ON_EVENT_DETECTION", "immRep": true }),
+            true,
+        ),
+        (json!({ "notifMethod": "ONE_TIME" }), false),
+        (json!({ "notifMethod": "PERIODIC", "repPeriod": 5 }), false),
+        (json!({ "maxReportNbr": 9 }), false),
+        (json!({ "monDur": "2030-01-01T00:00:00Z" }), false),
+    ] {
+        held.subscription.event_req = Some(wire(wish.clone()));
+        assert_eq!(
+            is_told_of_invoker(&held, event.clone(), &inv),
+            expected,
+            "{wish}"
+        );
     }
-    let held = world.held::<Subscription>("AEF/SUB").unwrap();
-    let changes = unsubscribe(&held);
-    world.commit(changes.clone()).unwrap();
-    assert_eq!(world.ids(Kind::Subscription), ["AEF/SUB2", "AEF1/SUB"]);
-    let left: Vec<String> = world
-        .ids(Kind::Notification)
-        .iter()
-        .map(|id| id.rsplit_once('/').unwrap().0.to_owned())
-        .collect();
-    assert_eq!(left, ["AEF/SUB2", "AEF1/SUB"]);
-    assert!(world.commit(changes).is_err());
+    let other = subscription("AEF", Role::Aef, &["API_INVOKER_ONBOARDED"]);
+    assert!(!is_told_of_invoker(&other, event, &inv));
 }

@@ -24,7 +24,13 @@ fn report(aef: &str, logs: &[Value]) -> InvocationLog {
 
 fn recorded(report: &InvocationLog, apis: &[ServiceApi]) -> Result<Changes, Refusal> {
     let by_id = |id: &str| apis.iter().find(|api| api.id.as_str() == id);
-    record(report, &AefId::from("AEF"), by_id, &now())
+    record(
+        report,
+        &AefId::from("AEF"),
+        by_id,
+        std::iter::empty(),
+        &now(),
+    )
 }
 
 fn apis() -> Vec<ServiceApi> {
@@ -116,6 +122,29 @@ fn a_report_about_foreign_apis_is_refused() {
     }
     let withdrawn = recorded(&report("AEF", &[call("API1")]), &[]);
     assert!(withdrawn.is_err());
+}
+
+/// An entry takes as much of the store as it is long: neither what a call says, nor the id that stands in each of them, is without end.
+#[test]
+fn entries_are_bounded() {
+    let mut long = call("API1");
+    long["inputParameters"] = json!("x".repeat(ENTRY_BYTES_MAX));
+    let whose = |id: usize| {
+        let mut report = report("AEF", &[call("API1"), call("API1")]);
+        report.api_invoker_id = "x".repeat(id).as_str().into();
+        report
+    };
+    for (report, culprit) in [
+        (report("AEF", &[call("API1"), long]), "/logs/1"),
+        (whose(ENTRY_BYTES_MAX), "/logs/0"),
+    ] {
+        let refusal = recorded(&report, &apis()).unwrap_err();
+        assert!(
+            matches!(&refusal, Refusal::Malformed { pointer, .. } if pointer == culprit),
+            "{refusal:?}"
+        );
+    }
+    assert!(recorded(&whose(ENTRY_BYTES_MAX / 2), &apis()).is_ok());
 }
 
 /// TS 29.222 clause 8.7.4.2.2: a report holds at least one call, and at most so many.

@@ -5,8 +5,9 @@ use crate::{
     changes::{Change, Key, Kind, Record},
     fixtures::*,
     state::{
-        CredentialUse, Demand, Handover, InvocationLogEntry, Limits, RegisteredCredential,
-        Retiring, Revocation, Role, SealedKey, ServiceApiName, Successor, Tidings,
+        CredentialUse, Demand, Handover, InvocationLogEntry, Limits, PendingWish,
+        RegisteredCredential, Retiring, Revocation, Role, Scope, SealedKey, ServiceApiName,
+        Successor, Tidings,
     },
 };
 
@@ -27,6 +28,10 @@ fn owner(kind: Kind) -> Owner {
         }
         // What it was told, may use and has used. Of these a policy is filed under its API.
         Kind::Callback | Kind::Usage | Kind::AccessControlPolicy => Owner::Invoker,
+        // What it asked for and the operator has not decided on.
+        Kind::PendingEnrolment => Owner::Invoker,
+        // What the operator says of it alone.
+        Kind::DiscoveryPolicy => Owner::Invoker,
         // What an AEF has yet to acknowledge.
         Kind::Revocation => Owner::Other,
         // Kept until the credential expires, so that it does not onboard a second time (D-26).
@@ -40,6 +45,11 @@ fn owner(kind: Kind) -> Owner {
         Kind::InvocationLog => Owner::Other,
         // What counts no more, that somebody was here, and what was done: written then, with nothing secret.
         Kind::RevokedCertificate | Kind::Departure | Kind::Audit => Owner::Other,
+        Kind::OperatorCredential | Kind::LogRetention => Owner::Other,
+        Kind::TopologyHiding => Owner::Other,
+        // How far it was told what it subscribed to.
+        Kind::Reporting => Owner::Invoker,
+        Kind::Account => Owner::Other,
         Kind::Authority | Kind::TokenKey => Owner::Other,
     }
 }
@@ -80,6 +90,14 @@ fn own_policy(invoker: Option<&str>) -> AccessControlPolicy {
     }
 }
 
+fn shown_to(audience: Audience) -> DiscoveryPolicy {
+    DiscoveryPolicy {
+        audience,
+        scope: Scope::All,
+        shows: false,
+    }
+}
+
 fn revocation(invoker: &str) -> Value {
     json!({ "apiInvokerId": invoker, "apiIds": ["API"], "cause": "OTHER_REASON" })
 }
@@ -96,6 +114,7 @@ fn world(ids: &[&str]) -> World {
             token: digest(0x70),
             expires,
             reach: names(&["weather"]),
+            approval: false,
         })
         .with(&domain(&[]))
         .with(&function("AEF", Role::Aef, 2))
@@ -107,20 +126,34 @@ fn world(ids: &[&str]) -> World {
         });
     world = world
         .with(&own_policy(None))
+        .with(&shown_to(Audience::Everyone))
         .with_named(Kind::RevokedCertificate, "1/ff")
         .with_named(Kind::Departure, "INV0")
         .with_named(Kind::Audit, "00000000000000000001")
         .with_named(Kind::Authority, "1")
-        .with_named(Kind::TokenKey, "key");
+        .with_named(Kind::TokenKey, "key")
+        .with_named(Kind::TopologyHiding, "api/API")
+        .with_named(Kind::OperatorCredential, "alice")
+        .with_named(Kind::LogRetention, "API")
+        .with_named(Kind::Account, "bob");
     for id in ids {
         let own = subscription(id, Role::ApiInvoker, &["SERVICE_API_AVAILABLE"]);
         world = world
             .with(&invoker(id))
             .with(&context(id, vec![entry_at("AEF", Some(Oauth))]))
             .with(&own)
+            .with_named(Kind::Reporting, &format!("{id}/SUB"))
             .with(&waiting(&own))
             .with(&waiting(&own))
             .with(&own_policy(Some(id)))
+            .with(&PendingEnrolment {
+                id: (*id).into(),
+                wish: PendingWish::Modification(Default::default()),
+                asked: now(),
+                expires: now(),
+                rejected: None,
+            })
+            .with(&shown_to(Audience::Invoker((*id).into())))
             .with(&Usage {
                 invoker_id: (*id).into(),
                 api_id: "API".into(),
@@ -181,7 +214,7 @@ fn everything_under_the_id_goes_and_nothing_else() {
         .filter(|key| !is_own(key))
         .collect();
     assert_eq!(after.keys(), expected);
-    assert_eq!(before.keys().len() - expected.len(), 8);
+    assert_eq!(before.keys().len() - expected.len(), 11);
 }
 
 /// TS 33.122 clause 6.8 step 3: deletion is complete also for what arrives while it is decided, and nothing can be made for
@@ -203,7 +236,7 @@ fn what_arrives_meanwhile_goes_too() {
             "notificationDestination": DESTINATION,
         }));
         let subscriber = events::Subscriber::Invoker(&held.record);
-        events::subscribe(subscriber, subscription, id.into(), 0)
+        events::subscribe(subscriber, subscription, id.into(), 0, &now())
             .unwrap()
             .0
     };
@@ -303,8 +336,12 @@ fn an_aef_that_did_not_subscribe_is_told_in_another_way() {
     ];
     let mut for_another = subscription("aef3", Role::Aef, &[event]);
     for_another.subscription.event_filters = Some(vec![wire(json!({ "apiInvokerIds": ["INV9"] }))]);
+    // Accepted of deployed clients, and never sent to.
+    let mut over_http = subscription("aef1", Role::Aef, &[event]);
+    over_http.subscription.notification_destination = "http://aef1.example/events".into();
     let subscriptions = [
         subscription("aef1", Role::Aef, &["SERVICE_API_UPDATE"]),
+        over_http,
         plain(subscription("aef2", Role::Aef, &[event])),
         for_another,
         subscription("AMF", Role::Amf, &[event]),
@@ -408,6 +445,7 @@ fn renewing(id: &str) -> Invoker {
             credential: None,
             public_key_text: digest(9),
             secret: Some(SealedKey::new("sealed")),
+            until: None,
         }),
         ..Renewal::default()
     };

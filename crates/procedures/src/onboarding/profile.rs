@@ -1,16 +1,16 @@
 //! The profile of an API invoker as it is answered (TS 29.222 clause 8.4.4.2.2).
 
-use std::collections::BTreeSet;
-
 use capif_spec::{
-    api_invoker_management::{ApiInvokerEnrolmentDetails, ApiList, OnboardingInformation},
-    common::{DateTime, Extra, Redacted, SupportedFeatures},
+    api_invoker_management::{
+        ApiInvokerEnrolmentDetails, ApiList, EnrolFailReason, OnboardingInformation,
+    },
+    common::{DateTime, Extra, Redacted, SupportedFeatures, WebsockNotifConfig},
     publish_service::{SecurityMethod, ServiceApiDescription},
     vendor::{EnrolmentTerms, RENEWAL, RenewalTerms, RequestName},
 };
 use time::Duration;
 
-use super::{APIS_MAX, EXPIRATION_TIME};
+use super::EXPIRATION_TIME;
 use crate::{
     discovery,
     refusal::Refusal,
@@ -20,6 +20,9 @@ use crate::{
 
 /// The largest list of APIs that an answer holds in full, in bytes of JSON.
 const LIST_BYTES_MAX: usize = 256 * 1024;
+
+/// How many APIs an answer lists; discovery tells of all.
+pub(super) const LIST_MAX: usize = 1000;
 
 /// The part of an answer that certificate and secret are in.
 pub(super) struct Handed<'a> {
@@ -41,6 +44,8 @@ pub(super) struct Echo {
     pub(super) asked_features: bool,
     /// The features of the standard, if they are answered.
     pub(super) features: Option<SupportedFeatures>,
+    /// Whether a test notification follows.
+    pub(super) test: Option<bool>,
 }
 
 /// The profile of an invoker. Of features that are not agreed on nothing is said (TS 29.222 clause 7.8).
@@ -48,6 +53,7 @@ pub(super) fn represent<'a>(
     invoker: &Invoker,
     handed: Handed<'_>,
     echo: Echo,
+    refused: Vec<EnrolFailReason>,
     apis: impl Iterator<Item = &'a ServiceApi>,
 ) -> ApiInvokerEnrolmentDetails {
     let Echo {
@@ -55,6 +61,7 @@ pub(super) fn represent<'a>(
         of_information: mut information_extra,
         asked_features,
         features,
+        test,
     } = echo;
     let agreed = invoker.renewal.agreed;
     let terms = EnrolmentTerms {
@@ -84,12 +91,15 @@ pub(super) fn represent<'a>(
             api_invoker_public_key: handed.public_key_text.to_owned(),
             api_invoker_certificate: Some(handed.certificate.pem.clone()),
             onboarding_secret: handed.secret,
-            onboarding_criteria: None,
+            onboarding_criteria: (!invoker.criteria.is_empty()).then(|| invoker.criteria.clone()),
             extra: information_extra,
         },
         notification_destination: invoker.notification_destination.clone(),
-        request_test_notification: None,
-        websock_notif_config: None,
+        request_test_notification: test,
+        websock_notif_config: invoker.websocket_uri.clone().map(|uri| WebsockNotifConfig {
+            websocket_uri: Some(uri),
+            ..WebsockNotifConfig::default()
+        }),
         api_list: (!allowed.is_empty()).then(|| ApiList {
             service_api_descriptions: Some(allowed),
             ..ApiList::default()
@@ -100,14 +110,16 @@ pub(super) fn represent<'a>(
             .clone()
             .filter(|_| invoker.features.has(EXPIRATION_TIME)),
         supported_features: features,
-        failure_reasons: None,
+        failure_reasons: (!refused.is_empty()).then_some(refused),
         extra,
     }
 }
 
-/// The allowed APIs for the answer: in full, or by name and id alone when that would be too much; discovery tells the rest.
+/// The allowed APIs for the answer: in full, or by name and id alone when that would be too much, and never more than so many;
+/// discovery tells the rest.
 fn allowed<'a>(apis: impl Iterator<Item = &'a ServiceApi>) -> Vec<ServiceApiDescription> {
-    let mut allowed: Vec<ServiceApiDescription> = apis.map(discovery::view).collect();
+    let mut allowed: Vec<ServiceApiDescription> =
+        apis.take(LIST_MAX).map(discovery::view).collect();
     let size = serde_json::to_vec(&allowed).map_or(usize::MAX, |text| text.len());
     if size > LIST_BYTES_MAX {
         for api in &mut allowed {
@@ -118,42 +130,6 @@ fn allowed<'a>(apis: impl Iterator<Item = &'a ServiceApi>) -> Vec<ServiceApiDesc
         }
     }
     allowed
-}
-
-/// The names of the APIs that are wanted, each once; none stands for all that may be.
-pub(super) fn wanted(list: Option<&ApiList>) -> Result<BTreeSet<String>, Refusal> {
-    let wanted: BTreeSet<String> = list
-        .and_then(|list| list.service_api_descriptions.as_ref())
-        .into_iter()
-        .flatten()
-        .map(|api| api.api_name.clone())
-        .collect();
-    if wanted.len() > APIS_MAX {
-        return Err(Refusal::incorrect(
-            "/apiList/serviceAPIDescriptions",
-            format!("at most {APIS_MAX} APIs can be asked for"),
-        ));
-    }
-    Ok(wanted)
-}
-
-/// What the invoker reaches: what the credential allows, narrowed to what was asked for.
-pub(super) fn reach(allowance: &ApiReach, wanted: BTreeSet<String>) -> Result<ApiReach, Refusal> {
-    let mut reach = allowance.clone();
-    if !wanted.is_empty() {
-        let names: BTreeSet<String> = match &reach.api_names {
-            Some(allowed) => wanted.intersection(allowed).cloned().collect(),
-            None => wanted,
-        };
-        if names.is_empty() {
-            return Err(Refusal::incorrect(
-                "/apiList/serviceAPIDescriptions",
-                "the credential allows none of the APIs asked for: ask the provider for one that does",
-            ));
-        }
-        reach.api_names = Some(names);
-    }
-    Ok(reach)
 }
 
 /// Whether an Onboard_Secret is due. An API that is wanted but not yet published may turn out to use Method 3, so only an

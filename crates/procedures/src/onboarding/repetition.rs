@@ -8,26 +8,28 @@ use capif_spec::{
     common::{DateTime, Redacted},
 };
 
-use super::{Credential, Echo, enrolment_terms, in_use, profile};
+use super::{Credential, Echo, enrolment_terms, grant, in_use, profile};
 use crate::{
     refusal::Refusal,
     rotation,
     state::{Digest, Handover, Invoker, ServiceApi},
 };
 
-/// Gives the answer again. `invokers` are all that there are; `open` opens the sealed secret of one.
+/// Gives the answer again. `invokers` are all that there are; `open` opens the sealed secret of one. A credential that `has_ended`
+/// counts for an onboarding that had to wait for the operator.
 ///
 /// # Errors
-/// Refuses the credential as used in every other case.
+/// Refuses the credential as used, or as past its time, in every other case.
 pub fn again<'a>(
     details: ApiInvokerEnrolmentDetails,
     credential: &Credential,
+    has_ended: bool,
     mut invokers: impl Iterator<Item = &'a Invoker>,
-    apis: impl Iterator<Item = &'a ServiceApi>,
+    apis: impl Iterator<Item = &'a ServiceApi> + Clone,
     open: &dyn Fn(&Invoker, &Handover) -> Option<Redacted>,
     now: &DateTime,
 ) -> Result<ApiInvokerEnrolmentDetails, Refusal> {
-    let used = || Refusal::CredentialUsed;
+    let used = || refusal(has_ended);
     let enrolment = enrolment_terms(&details)?;
     let attempt = enrolment.attempt.as_ref().ok_or_else(used)?;
     let key = Digest::of(
@@ -43,7 +45,10 @@ pub fn again<'a>(
     let invoker = invokers.find(of_credential).ok_or_else(used)?;
     let handover = invoker.renewal.handover.as_ref().ok_or_else(used)?;
     let same = handover.request == attempt.as_str() && handover.public_key_text == key;
-    let counts = *now < invoker.certificate.not_after && !rotation::is_over(invoker, now);
+    let waited = handover.until.as_ref().is_some_and(|until| now < until);
+    let counts = *now < invoker.certificate.not_after
+        && !rotation::is_over(invoker, now)
+        && (waited || !has_ended);
     if !same || !counts {
         return Err(used());
     }
@@ -51,16 +56,33 @@ pub fn again<'a>(
         Some(_) => Some(open(invoker, handover).ok_or_else(used)?),
         None => None,
     };
+    // What was refused then, as far as it would be now.
+    let allowance = invoker.allowance.as_ref().unwrap_or(&invoker.reach);
+    let wanted = grant::wanted(details.api_list.as_ref())?;
+    let refused = grant::grant(allowance, wanted, &invoker.criteria, apis.clone());
     let echo = Echo {
         of_details: details.extra,
         of_information: details.onboarding_information.extra,
         asked_features: enrolment.features.is_some(),
         features: details.supported_features.map(|_| invoker.features.clone()),
+        // The first answer said so, and the test followed it.
+        test: None,
     };
     Ok(profile::represent(
         invoker,
         in_use(invoker, secret),
         echo,
+        refused.map(|grant| grant.refused).unwrap_or_default(),
         apis,
     ))
+}
+
+/// What a credential is refused for that has served.
+#[must_use]
+pub fn refusal(has_ended: bool) -> Refusal {
+    if has_ended {
+        Refusal::CredentialExpired
+    } else {
+        Refusal::CredentialUsed
+    }
 }

@@ -8,25 +8,32 @@
 //! of this product's own (D-21). Then another key, or a name for a renewal, asks for new ones. They are handed over beside those in
 //! use; [`crate::rotation`] says what counts when. The same request under the same name gets the same answer.
 
+use std::collections::BTreeSet;
+
 use capif_spec::{
     api_invoker_management::{
-        ApiInvokerEnrolmentDetails, ApiInvokerEnrolmentDetailsPatch, ApiList, OnboardingInformation,
+        ApiInvokerEnrolmentDetails, ApiInvokerEnrolmentDetailsPatch, ApiList, EnrolFailReason,
+        OnboardingCriteria, OnboardingInformation,
     },
     common::{ApiInvokerId, DateTime, Extra, Redacted, SupportedFeatures, Uri},
     vendor::{EnrolmentTerms, RenewalTerms, RequestName},
 };
 
 use super::{
-    EXPIRATION_TIME, FEATURES, NewSecret, PATCH_UPDATE,
+    Denial, EXPIRATION_TIME, FEATURES, FailedCriteria, NewSecret, PATCH_UPDATE, Reached, Tally,
+    grant::{self, Grant, grows},
+    pending::{self, Queue},
     profile::{self, Echo, Handed, granted_end, needs_secret},
 };
 use crate::{
     changes::{Changes, Expect, Versioned},
+    delivery::{Delivery, agreed_features},
+    events::Circle,
     refusal::Refusal,
     rotation::{self, Around, Ended, Fingerprints, Standing, Terms},
     state::{
-        Certificate, CertificateOrder, Digest, Handover, Invoker, PublicKey, Role, ServiceApi,
-        Subscription, Successor,
+        Certificate, CertificateOrder, Digest, Handover, Invoker, PendingEnrolment, PendingWish,
+        PublicKey, Role, ServiceApi, Subscription, Successor,
     },
 };
 
@@ -40,7 +47,11 @@ pub struct Wish {
     about: Option<Option<String>>,
     ends: Option<Option<DateTime>>,
     features: Option<SupportedFeatures>,
+    /// How it wants to be notified.
+    delivery: Option<Delivery>,
     is_patch: bool,
+    /// Key, certificate and secret stay, whatever the information says.
+    keeps: bool,
     extra: Extra,
 }
 
@@ -55,7 +66,12 @@ impl From<ApiInvokerEnrolmentDetails> for Wish {
             about: Some(details.api_invoker_information),
             ends: Some(details.exp_time),
             features: details.supported_features,
+            delivery: Some(Delivery {
+                test: details.request_test_notification,
+                websocket: details.websock_notif_config,
+            }),
             is_patch: false,
+            keeps: false,
             extra: details.extra,
         }
     }
@@ -72,10 +88,85 @@ impl From<ApiInvokerEnrolmentDetailsPatch> for Wish {
             about: patch.api_invoker_information.map(Some),
             ends: patch.exp_time,
             features: None,
+            delivery: None,
             is_patch: true,
+            keeps: false,
             extra: patch.extra,
         }
     }
+}
+
+impl Wish {
+    /// The same, without a renewal.
+    pub(super) fn keeping(self) -> Self {
+        Self {
+            keeps: true,
+            ..self
+        }
+    }
+
+    /// The request as it may wait: who approves it approves no key, certificate or secret.
+    pub(super) fn kept(&self) -> PendingWish {
+        let information = self.information.clone().map(|mut information| {
+            pending::strip(&mut information);
+            information
+        });
+        let api_list = self.api_list.clone().flatten().map(pending::names_of);
+        let about = self.about.clone().flatten();
+        match (&self.destination, information) {
+            (Some(destination), Some(onboarding_information)) if !self.is_patch => {
+                PendingWish::Replacement(Box::new(ApiInvokerEnrolmentDetails {
+                    api_invoker_id: self.id.clone(),
+                    onboarding_information,
+                    notification_destination: destination.clone(),
+                    request_test_notification: None,
+                    websock_notif_config: self
+                        .delivery
+                        .as_ref()
+                        .and_then(|delivery| delivery.websocket.clone()),
+                    api_list,
+                    api_invoker_information: about,
+                    exp_time: self.ends.clone().flatten(),
+                    supported_features: self.features.clone(),
+                    failure_reasons: None,
+                    extra: self.extra.clone(),
+                }))
+            }
+            (destination, onboarding_information) => {
+                PendingWish::Modification(Box::new(ApiInvokerEnrolmentDetailsPatch {
+                    onboarding_information,
+                    notification_destination: destination.clone(),
+                    api_list,
+                    api_invoker_information: about,
+                    exp_time: self.ends.clone(),
+                    extra: self.extra.clone(),
+                }))
+            }
+        }
+    }
+
+    /// The criteria that it brings.
+    fn criteria(&self) -> Option<Vec<OnboardingCriteria>> {
+        let information = self.information.as_ref()?;
+        let criteria = information.onboarding_criteria.clone();
+        // What a PUT leaves out is taken away, what a PATCH does stays.
+        if self.is_patch {
+            criteria
+        } else {
+            Some(criteria.unwrap_or_default())
+        }
+    }
+}
+
+/// Whether the operator approves what asks for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Approval {
+    /// Of the invokers alone whose onboarding was approved.
+    AsOnboarded,
+    /// Of every invoker.
+    Always,
+    /// It is given.
+    Given,
 }
 
 /// A public key that was judged.
@@ -98,6 +189,10 @@ pub struct Means<'a> {
     pub terms: &'a Terms,
     /// As what the caller's certificate counts.
     pub standing: &'a Standing,
+    /// Whether the operator has a say.
+    pub approval: Approval,
+    /// What of this invoker waits for the operator.
+    pub pending: Option<&'a Versioned<PendingEnrolment>>,
     /// When.
     pub now: &'a DateTime,
 }
@@ -119,6 +214,14 @@ pub struct Plan {
     step: Step,
     echo: Echo,
     terms: Terms,
+    refused: Vec<EnrolFailReason>,
+    failed: Option<FailedCriteria>,
+    /// What is to wait for the operator before it is carried out.
+    waits: Option<Wish>,
+    /// What waited before.
+    pending: Option<Versioned<PendingEnrolment>>,
+    /// Whether it says anew which APIs are wanted, so that what waited is out of date.
+    chooses: bool,
 }
 
 /// What becomes of certificate and secret.
@@ -149,18 +252,19 @@ pub fn plan<'a>(
     held: &Versioned<Invoker>,
     apis: impl Iterator<Item = &'a ServiceApi> + Clone,
     means: Means<'_>,
-) -> Result<Plan, Refusal> {
+) -> Result<Plan, Denial> {
     if *means.standing == Standing::No {
-        return Err(Refusal::CertificateUnknown);
+        return Err(Refusal::CertificateUnknown.into());
     }
     let mut updated = held.record.clone();
     if wish.id.as_ref().is_some_and(|id| *id != updated.id) {
         return Err(Refusal::ModificationNotAllowed {
             member: "/apiInvokerId".to_owned(),
-        });
+        }
+        .into());
     }
     if let Some(features) = &wish.features {
-        updated.features = features.intersect(&SupportedFeatures::from(FEATURES));
+        updated.features = agreed_features(features, FEATURES);
     }
     let enrolment = EnrolmentTerms::of(&wish.extra)
         .map_err(|violation| Refusal::incorrect(violation.pointer, violation.reason))?;
@@ -169,10 +273,18 @@ pub fn plan<'a>(
     if wish.is_patch && !updated.features.has(PATCH_UPDATE) && !updated.renewal.agreed {
         return Err(Refusal::FeatureNotAgreed {
             feature: "PatchUpdate",
-        });
+        }
+        .into());
     }
     if let Some(destination) = &wish.destination {
         updated.notification_destination = destination.clone();
+    }
+    let mut test = None;
+    if let Some(delivery) = &wish.delivery {
+        let websocket = held.record.websocket_uri.as_ref();
+        let agreed = delivery.clone().agree(Some(&updated.features), websocket)?;
+        updated.websocket_uri = agreed.websocket_uri().cloned();
+        test = agreed.test;
     }
     if let Some(about) = &wish.about {
         updated.information = about.clone();
@@ -182,12 +294,23 @@ pub fn plan<'a>(
     {
         updated.expires = granted_end(asked.as_ref(), means.terms.enrolment_life, means.now)?;
     }
-    if let Some(list) = &wish.api_list {
-        narrow(&mut updated, list.as_ref(), apis.clone())?;
-    }
+    let grant = choose(wish, &mut updated, apis.clone())?;
     let step = step(wish, &updated, apis, means)?;
     if *means.standing == Standing::Restricted && matches!(step, Step::Keep) {
-        return Err(Refusal::RenewalRequired);
+        return Err(Refusal::RenewalRequired.into());
+    }
+    let has_a_say = match means.approval {
+        Approval::AsOnboarded => updated.approval,
+        Approval::Always => true,
+        Approval::Given => false,
+    };
+    let waits = has_a_say && grows(&held.record.reach, &updated.reach);
+    if waits && !matches!(step, Step::Keep) {
+        return Err(Refusal::incorrect(
+            "/apiList",
+            "more APIs wait for the operator's approval, and a renewal does not: ask for them in two requests",
+        )
+        .into());
     }
     let features = if wish.is_patch {
         Some(updated.features.clone())
@@ -203,6 +326,7 @@ pub fn plan<'a>(
             .unwrap_or_default(),
         asked_features: enrolment.features.is_some(),
         features,
+        test,
     };
     Ok(Plan {
         before: held.clone(),
@@ -210,28 +334,60 @@ pub fn plan<'a>(
         step,
         echo,
         terms: *means.terms,
+        refused: grant.refused,
+        failed: grant.failed,
+        waits: waits.then(|| wish.clone()),
+        pending: means.pending.cloned(),
+        chooses: wish.api_list.is_some(),
     })
 }
 
 /// Chooses anew among what the credential allows. The list that was answered, sent back as it is, changes nothing: what is
 /// published later stays within reach.
-fn narrow<'a>(
+fn choose<'a>(
+    wish: &Wish,
     updated: &mut Invoker,
-    list: Option<&ApiList>,
     apis: impl Iterator<Item = &'a ServiceApi>,
-) -> Result<(), Refusal> {
-    let wanted = profile::wanted(list)?;
-    let answered = apis
-        .filter(|api| updated.reach.includes(api))
-        .map(|api| &api.description.api_name);
-    if !wanted.is_empty()
-        && wanted.iter().collect::<std::collections::BTreeSet<_>>() == answered.collect()
-    {
-        return Ok(());
+) -> Result<Grant, Denial> {
+    let criteria = wish.criteria();
+    let same_criteria = criteria
+        .as_ref()
+        .is_none_or(|criteria| *criteria == updated.criteria);
+    let unchanged = |updated: &Invoker| Grant {
+        reach: updated.reach.clone(),
+        refused: Vec::new(),
+        failed: None,
+    };
+    if wish.api_list.is_none() && same_criteria {
+        return Ok(unchanged(updated));
+    }
+    let list = wish.api_list.as_ref().and_then(Option::as_ref);
+    let named = list.and_then(|list| list.service_api_descriptions.as_ref());
+    let named: BTreeSet<&String> = named
+        .into_iter()
+        .flatten()
+        .map(|api| &api.api_name)
+        .collect();
+    let apis: Vec<&ServiceApi> = apis.collect();
+    let answered = apis.iter().filter(|api| updated.reach.includes(api));
+    let answered: BTreeSet<&String> = answered
+        .take(profile::LIST_MAX)
+        .map(|api| &api.description.api_name)
+        .collect();
+    if same_criteria && !named.is_empty() && named == answered {
+        return Ok(unchanged(updated));
+    }
+    let wanted = match (&wish.api_list, &updated.reach.api_names) {
+        (None, Some(names)) => names.clone(),
+        _ => grant::wanted(list)?,
+    };
+    if let Some(criteria) = criteria {
+        updated.criteria = criteria;
     }
     let allowance = updated.allowance.as_ref().unwrap_or(&updated.reach);
-    updated.reach = profile::reach(allowance, wanted)?;
-    Ok(())
+    let grant = grant::grant(allowance, wanted, &updated.criteria, apis.into_iter())?;
+    updated.reach = grant.reach.clone();
+    Ok(grant)
 }
 
 /// Decides what becomes of certificate and secret.
@@ -241,7 +397,7 @@ fn step<'a>(
     apis: impl Iterator<Item = &'a ServiceApi>,
     means: Means<'_>,
 ) -> Result<Step, Refusal> {
-    let Some(information) = &wish.information else {
+    let Some(information) = wish.information.as_ref().filter(|_| !wish.keeps) else {
         return Ok(Step::Keep);
     };
     let text = &information.api_invoker_public_key;
@@ -356,6 +512,23 @@ impl Plan {
         !matches!(self.step, Step::Keep)
     }
 
+    /// Whether it is to wait for the operator before it is carried out.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.waits.is_some()
+    }
+
+    /// Makes it wait; the profile stays as it is. Nothing to write if the same waits already.
+    ///
+    /// # Errors
+    /// Refuses one too many, one too large, and what the operator has rejected before.
+    pub fn postpone(self, queue: Queue, now: &DateTime) -> Result<Changes, Refusal> {
+        let Some(wish) = &self.waits else {
+            return Ok(Changes::new());
+        };
+        pending::postpone_update(wish, &self.before.record, self.pending.as_ref(), queue, now)
+    }
+
     /// Makes commit and answer; beside them the certificates that ended. `issued` is what was made out for the order. `own` are the
     /// invoker's subscriptions, `around` holds those of everyone.
     ///
@@ -364,13 +537,14 @@ impl Plan {
     pub fn complete<'a, S>(
         self,
         issued: Option<Issued>,
-        apis: impl Iterator<Item = &'a ServiceApi>,
+        apis: impl Iterator<Item = &'a ServiceApi> + Clone,
         own: impl Iterator<Item = &'a Versioned<Subscription>>,
-        around: Around<'a, S>,
+        mut around: Around<'a, S>,
+        tally: &Tally,
         now: &DateTime,
     ) -> Result<(Changes, Fingerprints, ApiInvokerEnrolmentDetails), Refusal>
     where
-        S: Iterator<Item = &'a Subscription>,
+        S: Iterator<Item = &'a Subscription> + Clone,
     {
         let Self {
             before,
@@ -378,6 +552,11 @@ impl Plan {
             step,
             echo,
             terms,
+            refused,
+            failed,
+            pending,
+            chooses,
+            ..
         } = self;
         let mut ended = Vec::new();
         let (name, secret) = match step {
@@ -392,6 +571,11 @@ impl Plan {
                 (Some(name), secret)
             }
         };
+        if updated.reach != before.record.reach {
+            let circle = Circle::of(&updated.reach, None, apis.clone());
+            around.circle = around.circle.join(circle);
+        }
+        let subscriptions = around.subscriptions.clone();
         let (mut changes, fingerprints) = if updated == before.record {
             (Changes::new(), Vec::new())
         } else {
@@ -403,6 +587,19 @@ impl Plan {
                 subscription.reach = updated.reach.clone();
                 changes.put(&subscription, Expect::At(held.revision));
             }
+        }
+        if let Some(failed) = &failed {
+            failed.raise(&mut changes, Some(&updated.id), subscriptions.clone(), now);
+        }
+        let reached = Reached {
+            before: Some(&before.record.reach),
+            after: &updated.reach,
+            tally,
+        };
+        reached.raise(&mut changes, apis.clone(), subscriptions, now);
+        if let Some(pending) = pending.filter(|_| chooses) {
+            let expect = Expect::At(pending.revision);
+            changes.delete::<PendingEnrolment>(pending.record.id.as_str(), expect);
         }
         // What was handed over last is what is answered, whether it is in use by now or not.
         let handed = match (&name, &updated.renewal.successor) {
@@ -418,7 +615,7 @@ impl Plan {
                 ..super::in_use(&updated, secret)
             },
         };
-        let answer = profile::represent(&updated, handed, echo, apis);
+        let answer = profile::represent(&updated, handed, echo, refused, apis);
         Ok((changes, fingerprints, answer))
     }
 }
@@ -439,6 +636,7 @@ fn renew(
         credential: None,
         public_key_text: Digest::of(due.public_key_text.as_bytes()),
         secret: sealed,
+        until: None,
     };
     let successor = Successor {
         public_key_text: due.public_key_text,

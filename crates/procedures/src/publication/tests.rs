@@ -17,8 +17,26 @@ fn is_aef(id: &str) -> bool {
     ["AEF", "AEF2"].contains(&id)
 }
 
+/// The rules of a world in which nothing is hidden.
+static NONE: std::sync::LazyLock<Rules> = std::sync::LazyLock::new(Rules::default);
+
+fn terms() -> Terms<'static> {
+    Terms {
+        is_aef: &is_aef,
+        rules: &NONE,
+        ccf_id: "CCF1",
+    }
+}
+
 fn published(description: ServiceApiDescription) -> Result<(Changes, ServiceApi), Refusal> {
-    publish(description, &apf(), "API".into(), is_aef, [].iter(), &now())
+    publish(
+        description,
+        &apf(),
+        "API".into(),
+        terms(),
+        [].iter(),
+        &now(),
+    )
 }
 
 fn replaced(
@@ -28,7 +46,8 @@ fn replaced(
     replace(
         &versioned(held.clone()),
         description,
-        is_aef,
+        &versioned(domain(&[apf()])),
+        terms(),
         [].iter(),
         &now(),
     )
@@ -147,13 +166,13 @@ fn publication_claims_the_name_in_one_commit() {
     ];
     let publish_as = |id: &str| {
         let mut description = description("weather", &[profile("AEF", &[Pki])]);
-        description.supported_features = Some("FF".into());
+        description.supported_features = Some("FFFF".into());
         let subscriptions = subscriptions.iter();
         publish(
             description,
             &apf(),
             id.into(),
-            is_aef,
+            terms(),
             subscriptions,
             &now(),
         )
@@ -211,7 +230,8 @@ fn an_update_replaces_the_description() {
         let (changes, after) = replace(
             &versioned(held.clone()),
             description,
-            is_aef,
+            &versioned(domain(&[apf()])),
+            terms(),
             listeners.iter(),
             &now(),
         )
@@ -252,6 +272,7 @@ fn a_new_name_moves_the_claim() {
     let before = api("API", "weather", &[profile("AEF", &[Pki])]);
     let world = World::default()
         .with(&apf())
+        .with(&domain(&[apf()]))
         .with(&before)
         .with(&claim("weather", "API"));
     let renamed = description("climate", &[profile("AEF", &[Pki])]);
@@ -384,7 +405,7 @@ fn withdrawal_frees_the_name() {
         plain(subscription("AMF", Role::Amf, &["SERVICE_API_UNAVAILABLE"])),
         subscription("APF", Role::Apf, &["SERVICE_API_AVAILABLE"]),
     ];
-    let changes = unpublish(&versioned(held), listeners.iter(), &now());
+    let changes = unpublish(&versioned(held), &NONE, listeners.iter(), &now());
     let told = |who: &str, detail| {
         let event = "SERVICE_API_UNAVAILABLE".to_owned();
         (who.to_owned(), event, detail)
@@ -418,4 +439,157 @@ fn one_api_too_many_is_refused() {
     assert_eq!(room(0), Ok(()));
     assert_eq!(room(APIS_MAX - 1), Ok(()));
     assert_eq!(room(APIS_MAX), refused);
+}
+
+/// Everything that belongs to a feature, in one description.
+fn everything() -> ServiceApiDescription {
+    let mut description = description("weather", &[profile("AEF", &[Oauth])]);
+    description.api_supp_feats = Some("1f".into());
+    description.api_status = Some(wire(json!({ "aefIds": ["AEF"] })));
+    description.net_slice_info = Some(wire(json!([{ "nsiId": "one" }])));
+    let profile = description
+        .aef_profiles
+        .iter_mut()
+        .flatten()
+        .next()
+        .unwrap();
+    profile.service_kpis = Some(wire(json!({ "maxReqRate": 7 })));
+    profile.ue_ip_range = Some(wire(
+        json!({ "ueIpv4AddrRanges": [{ "start": "192.0.2.1", "end": "192.0.2.9" }] }),
+    ));
+    profile.grant_types = Some(wire(json!(["CLIENT_CREDENTIALS"])));
+    profile.versions = wire(json!([{
+        "apiVersion": "v1",
+        "resources": [{
+            "resourceName": "today", "commType": "REQUEST_RESPONSE", "uri": "/today",
+            "custOperations": [{ "commType": "REQUEST_RESPONSE", "custOpName": "ask" }],
+        }],
+    }]));
+    description
+}
+
+/// TS 29.222 clause 7.8: what belongs to a feature that was not agreed on is neither kept nor obeyed, one by one.
+#[test]
+fn members_of_features_that_are_not_agreed_on_are_left_out() {
+    let members = [
+        (1, "/apiSuppFeats"),
+        (4, "/aefProfiles/0/versions/0/resources/0/custOperations"),
+        (6, "/apiStatus"),
+        (7, "/aefProfiles/0/serviceKpis"),
+        (7, "/aefProfiles/0/ueIpRange"),
+        (8, "/aefProfiles/0/grantTypes"),
+        (10, "/netSliceInfo"),
+    ];
+    let kept = |features: Option<&str>| {
+        let mut description = everything();
+        description.supported_features = features.map(Into::into);
+        let (_, api) = published(description).unwrap();
+        serde_json::to_value(api.as_published()).unwrap()
+    };
+    for features in [None, Some("0"), Some("fc00")] {
+        let kept = kept(features);
+        for (_, pointer) in members {
+            assert_eq!(kept.pointer(pointer), None, "{features:?} {pointer}");
+        }
+    }
+    for number in 1..=10 {
+        let features = format!("{:x}", 1 << (number - 1));
+        let kept = kept(Some(&features));
+        assert_eq!(kept["supportedFeatures"], features.as_str());
+        for (of, pointer) in members {
+            let is_kept = kept.pointer(pointer).is_some();
+            assert_eq!(is_kept, of == number, "feature {number}: {pointer}");
+        }
+    }
+    assert_eq!(kept(Some("3FF"))["supportedFeatures"], FEATURES);
+}
+
+/// TS 29.222 clause 7.8: features hold for the resource until others are agreed on.
+#[test]
+fn what_was_agreed_on_holds_for_later_descriptions() {
+    let mut held = published({
+        let mut description = everything();
+        description.supported_features = Some("1".into());
+        description
+    })
+    .unwrap()
+    .1;
+    let (_, again) = replaced(&held, everything()).unwrap();
+    assert_eq!(again.description.supported_features, Some("1".into()));
+    assert!(again.description.api_supp_feats.is_some());
+    assert_eq!(again.description.api_status, None);
+    let mut wider = everything();
+    wider.supported_features = Some("20".into());
+    held = replaced(&held, wider).unwrap().1;
+    assert_eq!(held.description.api_supp_feats, None);
+    assert!(held.description.api_status.is_some());
+}
+
+/// TS 29.222 clause 8.2.4.2.12: an AEF that is not active is not shown, and with none an API is there for nobody; the publisher sees
+/// what it published.
+#[test]
+fn what_is_not_active_is_not_shown() {
+    let status = |aefs: &[&str]| {
+        let profiles = [profile("AEF", &[Pki]), profile("AEF2", &[Pki])];
+        let mut description = description("weather", &profiles);
+        description.supported_features = Some("3ff".into());
+        description.api_status = Some(wire(json!({ "aefIds": aefs })));
+        description
+    };
+    let shown = |api: &ServiceApi| -> Vec<String> {
+        let profiles = api.description.aef_profiles.iter().flatten();
+        profiles.map(|profile| profile.aef_id.to_string()).collect()
+    };
+    for (aefs, expected) in [
+        (&["AEF", "AEF2"][..], &["AEF", "AEF2"][..]),
+        (&["AEF2"], &["AEF2"]),
+        (&[], &[]),
+        (&["AEF3"], &[]),
+    ] {
+        let (changes, api) = published(status(aefs)).unwrap();
+        assert_eq!(shown(&api), expected);
+        assert_eq!(api.as_published().aef_profiles.as_ref().unwrap().len(), 2);
+        assert_eq!(api.is_active(), !expected.is_empty());
+        assert_eq!(written::<ServiceApi>(&changes), [(Expect::Absent, api)]);
+    }
+    let (_, inactive) = published(status(&[])).unwrap();
+    let patch = wire(json!({ "apiStatus": null }));
+    let (_, active) = replaced(&inactive, patched(&inactive, &patch).unwrap()).unwrap();
+    assert_eq!(shown(&active), ["AEF", "AEF2"]);
+    assert_eq!(active.published, None);
+}
+
+/// TS 29.222 clause 5.3.2.2: a publication that came by this core function is refused; its id is added to the path of every other.
+#[test]
+fn publications_do_not_go_in_circles() {
+    let by = |ids: &[&str]| {
+        let mut description = description("weather", &[profile("AEF", &[Pki])]);
+        description.pub_api_path = Some(wire(json!({ "ccfIds": ids })));
+        description
+    };
+    let path = |api: &ServiceApi| {
+        api.description
+            .pub_api_path
+            .clone()
+            .unwrap()
+            .ccf_ids
+            .unwrap()
+    };
+    let (_, api) = published(by(&["CCF8", "CCF9"])).unwrap();
+    assert_eq!(path(&api), ["CCF8", "CCF9", "CCF1"]);
+    for ids in [&["CCF1"][..], &["CCF9", "CCF1"], &["CCF1", "CCF9"]] {
+        let refusal = published(by(ids)).unwrap_err();
+        assert!(
+            matches!(&refusal, Refusal::Malformed { pointer, .. } if pointer == "/pubApiPath/ccfIds"),
+            "{refusal}"
+        );
+        assert!(replaced(&api, by(ids)).is_err());
+    }
+    // What was answered may come again.
+    let (_, again) = replaced(&api, api.description.clone()).unwrap();
+    assert_eq!(path(&again), path(&api));
+    assert_eq!(
+        path(&replaced(&api, by(&["CCF7"])).unwrap().1),
+        ["CCF7", "CCF1"]
+    );
 }

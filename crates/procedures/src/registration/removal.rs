@@ -1,21 +1,30 @@
 //! What goes with a provider domain or with functions of it: the one list of each.
 
-use capif_spec::{common::DateTime, events::CapifEvent};
+use std::{collections::BTreeSet, sync::Arc};
+
+use capif_spec::{
+    common::{DateTime, ServiceApiId},
+    events::CapifEvent,
+};
 
 use crate::{
     changes::{Changes, Expect, Versioned},
     events, offboarding,
+    publication::{self, withdraw},
     state::{
-        AccessControlPolicy, Notification, ProviderDomain, ProviderFunction, RegisteredCredential,
-        Revocation, SecurityContext, ServiceApi, ServiceApiName, Subscription,
+        Hidden, Notification, ProviderDomain, ProviderFunction, RegisteredCredential, Reporting,
+        Revocation, SecurityContext, ServiceApi, Subscription, TopologyHiding,
     },
+    topology_hiding::{self, Moment, Rules},
 };
 
 /// What there is besides a domain that the removal of functions touches.
 #[derive(Clone, Debug)]
-pub struct Around<A, S, C> {
+pub struct Around<'r, A, S, C> {
     /// All published APIs.
     pub apis: A,
+    /// What hides the topology behind them.
+    pub rules: &'r Rules,
     /// The subscriptions of everyone.
     pub subscriptions: S,
     /// The security contexts of all invokers.
@@ -30,7 +39,7 @@ pub fn deregister<'a, A, S, C>(
     domain: &Versioned<ProviderDomain>,
     functions: &[Versioned<ProviderFunction>],
     credentials: impl Iterator<Item = &'a RegisteredCredential>,
-    around: Around<A, S, C>,
+    around: Around<'_, A, S, C>,
     now: &DateTime,
 ) -> Changes
 where
@@ -44,6 +53,20 @@ where
     for credential in credentials.filter(|held| held.reach.domain.as_ref() == Some(id)) {
         changes.delete::<RegisteredCredential>(credential.token.as_str(), Expect::Any);
     }
+    let mut rules = around.rules.clone();
+    for rule in around.rules.iter() {
+        if matches!(&rule.record.hidden, Hidden::Name { domain, .. } if domain == id) {
+            let rule_id = crate::changes::Record::record_id(&rule.record);
+            changes.delete::<TopologyHiding>(rule_id.as_str(), Expect::At(rule.revision));
+            rules.remove(&rule_id);
+        }
+    }
+    let around = Around {
+        apis: around.apis,
+        rules: &rules,
+        subscriptions: around.subscriptions,
+        contexts: around.contexts,
+    };
     remove_functions(&mut changes, functions, around, now);
     changes
 }
@@ -51,7 +74,7 @@ where
 pub(super) fn remove_functions<'a, A, S, C>(
     changes: &mut Changes,
     functions: &[Versioned<ProviderFunction>],
-    around: Around<A, S, C>,
+    around: Around<'_, A, S, C>,
     now: &DateTime,
 ) where
     A: Iterator<Item = &'a ServiceApi> + Clone,
@@ -69,24 +92,41 @@ pub(super) fn remove_functions<'a, A, S, C>(
     let staying = around
         .subscriptions
         .filter(|subscription| !goes(&subscription.subscriber));
+    let mut withdrawn: BTreeSet<&ServiceApiId> = BTreeSet::new();
     for function in functions {
         everything_of(changes, function, now);
         let own = around.apis.clone();
         for api in own.filter(|api| api.apf_id == function.record.id) {
-            withdraw(changes, api);
-            let occurrence = events::of_api(CapifEvent::ServiceApiUnavailable, api);
-            events::raise(changes, occurrence, staying.clone(), now);
+            take_down(changes, api, around.rules, staying.clone(), now);
+            withdrawn.insert(&api.id);
         }
     }
+    let after = without(around.rules, &goes);
     let of_domain = |api: &ServiceApi| {
         let mut functions = functions.iter();
         functions.any(|function| function.record.domain_id == api.domain_id)
     };
+    let loses = |api: &ServiceApi| {
+        let hides = api.hidden_by.as_ref().map(AsRef::as_ref);
+        of_domain(api) || hides.is_some_and(goes)
+    };
     for api in around
         .apis
-        .filter(|api| of_domain(api) && !goes(api.apf_id.as_str()))
+        .filter(|api| loses(api) && !goes(api.apf_id.as_str()))
     {
-        strip_profiles(changes, api, &goes, staying.clone(), now);
+        let rules = (around.rules, &after);
+        if strip_profiles(changes, api, &goes, rules, staying.clone(), now) {
+            withdrawn.insert(&api.id);
+        }
+    }
+    for rule in after.iter().filter(|rule| rule.record.gone) {
+        let is_known = around
+            .rules
+            .get(&crate::changes::Record::record_id(&rule.record));
+        let is_over = matches!(&rule.record.hidden, Hidden::Api(id) if withdrawn.contains(id));
+        if !is_over && is_known.is_some_and(|held| !held.record.gone) {
+            changes.put(&rule.record, Expect::At(rule.revision));
+        }
     }
     for context in around.contexts {
         strip_entries(changes, context, &goes);
@@ -100,42 +140,75 @@ fn everything_of(changes: &mut Changes, function: &Versioned<ProviderFunction>, 
     let held = &function.record;
     let id = held.id.as_str();
     changes.delete::<ProviderFunction>(id, Expect::At(function.revision));
-    changes.delete_prefix::<Subscription>(Subscription::prefix(id));
-    changes.delete_prefix::<Notification>(Subscription::prefix(id));
+    forget_subscriptions(changes, id);
     changes.delete_prefix::<Revocation>(Revocation::prefix(id));
     offboarding::revoke_certificates(changes, &held.certificate, &held.renewal, now);
 }
 
-fn withdraw(changes: &mut Changes, api: &ServiceApi) {
-    changes.delete::<ServiceApi>(api.id.as_str(), Expect::Present);
-    let name = ServiceApiName::id(&api.domain_id, &api.description.api_name);
-    changes.delete::<ServiceApiName>(name, Expect::Any);
-    changes.delete_prefix::<AccessControlPolicy>(AccessControlPolicy::prefix(&api.id));
+/// The event subscriptions of a function, with what waits for them.
+pub(super) fn forget_subscriptions(changes: &mut Changes, id: &str) {
+    changes.delete_prefix::<Subscription>(Subscription::prefix(id));
+    changes.delete_prefix::<Notification>(Subscription::prefix(id));
+    changes.delete_prefix::<Reporting>(Subscription::prefix(id));
 }
 
-/// Takes the profiles of AEFs that go out of an API whose APF stays; an API without any is withdrawn.
+fn take_down<'a>(
+    changes: &mut Changes,
+    api: &ServiceApi,
+    rules: &Rules,
+    subscriptions: impl Iterator<Item = &'a Subscription> + Clone,
+    now: &DateTime,
+) {
+    withdraw(changes, api, Expect::Present);
+    let before = Moment::of(api, rules);
+    topology_hiding::tell(changes, Some(before), None, subscriptions.clone(), now);
+    let occurrence = events::of_api(CapifEvent::ServiceApiUnavailable, api);
+    events::raise(changes, occurrence, subscriptions, now);
+}
+
+/// The rules of topology hiding when AEFs are gone. What they hid stays hidden, so that nothing comes to light by their end: it is not
+/// shown until the operator decides anew.
+fn without(rules: &Rules, goes: &impl Fn(&str) -> bool) -> Rules {
+    let mut after = rules.clone();
+    for held in rules
+        .iter()
+        .filter(|held| goes(held.record.aef_id.as_str()))
+    {
+        let mut rule = held.clone();
+        rule.record.gone = true;
+        after.put(Arc::new(rule));
+    }
+    after
+}
+
+/// Takes the profiles of AEFs that go out of an API whose APF stays; an API without any is withdrawn, which is told.
 fn strip_profiles<'a>(
     changes: &mut Changes,
     api: &ServiceApi,
     goes: &impl Fn(&str) -> bool,
-    subscriptions: impl Iterator<Item = &'a Subscription>,
+    (rules, after): (&Rules, &Rules),
+    subscriptions: impl Iterator<Item = &'a Subscription> + Clone,
     now: &DateTime,
-) {
-    let mut left = api.clone();
-    let profiles = left.description.aef_profiles.get_or_insert_default();
+) -> bool {
+    let mut published = api.as_published().clone();
+    let profiles = published.aef_profiles.get_or_insert_default();
     let before = profiles.len();
     profiles.retain(|profile| !goes(profile.aef_id.as_str()));
-    if profiles.len() == before {
-        return;
+    let is_empty = profiles.is_empty();
+    let hides = api.hidden_by.as_ref().map(AsRef::as_ref);
+    if profiles.len() == before && !hides.is_some_and(goes) {
+        return false;
     }
-    let event = if profiles.is_empty() {
-        withdraw(changes, api);
-        CapifEvent::ServiceApiUnavailable
-    } else {
-        changes.put(&left, Expect::Present);
-        CapifEvent::ServiceApiUpdate
-    };
-    events::raise(changes, events::of_api(event, &left), subscriptions, now);
+    if is_empty {
+        take_down(changes, api, rules, subscriptions, now);
+        return true;
+    }
+    let left = topology_hiding::shown(api.clone(), published, after);
+    changes.put(&left, Expect::Present);
+    let (held, made) = (Moment::of(api, rules), Moment::of(&left, after));
+    topology_hiding::tell(changes, Some(held), Some(made), subscriptions.clone(), now);
+    publication::announce(changes, api, &left, subscriptions, now);
+    false
 }
 
 /// Takes what was agreed on for AEFs that go, keys included, out of a security context. Its number stays: nothing that is left is

@@ -1,6 +1,7 @@
 mod hosts;
 mod removal;
 mod renewal;
+mod reuse;
 mod update;
 
 use serde_json::{Value, json};
@@ -19,6 +20,7 @@ fn credential() -> Credential {
         expires: "2026-02-01T00:00:00Z".parse().unwrap(),
         reach: ApiReach::default(),
         registered: None,
+        approval: false,
     }
 }
 
@@ -90,6 +92,7 @@ fn registered(details: ApiProviderEnrolmentDetails) -> Result<Plan, Refusal> {
     let before = Before::Nothing {
         credential: &credential,
         name: "provider",
+        is_reusable: false,
     };
     planned(details, before)
 }
@@ -124,12 +127,16 @@ fn around<'a>(
     subscriptions: &'a [Subscription],
     contexts: &'a [Versioned<SecurityContext>],
 ) -> Around<
+    'a,
     std::slice::Iter<'a, ServiceApi>,
     std::slice::Iter<'a, Subscription>,
     std::slice::Iter<'a, Versioned<SecurityContext>>,
 > {
+    static NONE: std::sync::LazyLock<crate::topology_hiding::Rules> =
+        std::sync::LazyLock::new(Default::default);
     Around {
         apis: apis.iter(),
+        rules: &NONE,
         subscriptions: subscriptions.iter(),
         contexts: contexts.iter(),
     }
@@ -213,6 +220,7 @@ fn a_domain_is_registered() {
     let made = ProviderDomain {
         information: Some("a provider".to_owned()),
         functions: ids,
+        issuer: Some("https://operator.example".to_owned()),
         ..domain(&[])
     };
     assert_eq!(
@@ -227,6 +235,11 @@ fn a_domain_is_registered() {
         .into_iter()
         .map(|(id, role, key, hosts)| ProviderFunction {
             hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+            // What was said is kept as it was said.
+            extra: match hosts {
+                [] => Default::default(),
+                hosts => wire(json!({ HOSTS_MEMBER: { "hosts": hosts } })),
+            },
             ..function(id, role, key)
         })
         .collect();

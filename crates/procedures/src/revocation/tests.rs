@@ -240,15 +240,20 @@ fn an_aef_takes_away_nothing_of_others() {
     }
 }
 
-/// TS 23.222 clause 8.23: the invoker hears of the revocation, as do functions that wait for it; other invokers do not. Of a part
-/// the event tells which.
+/// TS 23.222 clause 8.23: the invoker hears of the revocation, as do functions of the domain that wait for it; other invokers and other
+/// domains do not. Of a part the event tells which.
 #[test]
 fn subscribers_are_told() {
     let event = "API_INVOKER_AUTHORIZATION_REVOKED";
+    let of = |id: &str, role, domain: &str| Subscription {
+        reach: domain_only(domain),
+        ..subscription(id, role, &[event])
+    };
     let listeners = [
         subscription("INV", Role::ApiInvoker, &[event]),
         subscription("INV2", Role::ApiInvoker, &[event]),
-        plain(subscription("AEF2", Role::Aef, &[event])),
+        plain(of("AEF2", Role::Aef, "DOM")),
+        of("AEF3", Role::Aef, "DOM9"),
         subscription("AMF", Role::Amf, &["API_INVOKER_OFFBOARDED"]),
     ];
     let (now, inv, apis) = (now(), invoker("INV"), apis());

@@ -7,15 +7,17 @@ use time::Duration;
 use super::{Ended, may_repeat, promote, retire};
 use crate::{
     changes::{Changes, Expect, Versioned},
-    events,
+    events::{self, Circle},
     state::{Digest, Invoker, RevokedCertificate, SecurityContext, Subscription},
 };
 
 /// What there is besides an invoker that its renewal touches.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Around<'a, S> {
     /// The invoker's security context.
     pub context: Option<&'a Versioned<SecurityContext>>,
+    /// Whom it concerns.
+    pub circle: Circle,
     /// The subscriptions of everyone.
     pub subscriptions: S,
 }
@@ -96,7 +98,7 @@ where
             changes.put(&context, Expect::At(held.revision));
         }
     }
-    let occurrence = events::of_invoker(CapifEvent::ApiInvokerUpdated, &after.id);
+    let occurrence = events::of_invoker(CapifEvent::ApiInvokerUpdated, &after.id, around.circle);
     events::raise(&mut changes, occurrence, around.subscriptions, now);
     (changes, fingerprints.into_iter().cloned().collect())
 }

@@ -109,7 +109,7 @@ fn takes(
         .peekable();
     policy.allows(&api.description.api_name, method)
         && offers.peek().is_some()
-        && offers.all(|offer| offer.methods().contains(method))
+        && offers.all(|offer| offer.accepts(method))
 }
 
 /// Whether the key of an entry, if it has one, is for an interface and the version of TLS there.

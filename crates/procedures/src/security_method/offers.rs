@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use capif_spec::{
     publish_service::{AefProfile, InterfaceDescription, SecurityMethod},
-    security::SecurityInformation,
+    security::{OAuthGrantType, SecurityInformation},
     vendor::InterfaceTerms,
 };
 
@@ -28,6 +28,16 @@ impl<'a> Offer<'a> {
             Some(methods) if !methods.is_empty() => methods,
             _ => self.profile.security_methods.as_deref().unwrap_or_default(),
         }
+    }
+
+    /// Whether it can be called by a method here. Who takes tokens only by way of a resource owner cannot: no such token is issued,
+    /// and one for the invoker alone would pass the owner by (TS 33.122 clause 6.5.3).
+    pub(crate) fn accepts(&self, method: &SecurityMethod) -> bool {
+        let own = self.interface.and_then(|it| it.grant_types.as_ref());
+        let ways = own.or(self.profile.grant_types.as_ref());
+        self.methods().contains(method)
+            && (*method != SecurityMethod::Oauth
+                || ways.is_none_or(|ways| ways.contains(&OAuthGrantType::ClientCredentials)))
     }
 
     /// Its address and nothing else. A domain name is an interface on the default port.

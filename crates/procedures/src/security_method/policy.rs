@@ -13,9 +13,16 @@ pub struct Policy {
     pub by_api: BTreeMap<String, Vec<SecurityMethod>>,
     /// Whether every access token is bound to the invoker's certificate (RFC 8705), wherever it goes.
     pub certificate_bound_tokens: bool,
+    /// Whether access tokens are signed with RS256, as deployed AEFs ask for, and not with ES256.
+    pub rsa_tokens: bool,
 }
 
 impl Policy {
+    /// The algorithm by which access tokens are signed (RFC 7518 section 3.1).
+    pub(crate) fn token_algorithm(&self) -> &'static str {
+        if self.rsa_tokens { "RS256" } else { "ES256" }
+    }
+
     /// The methods of one API.
     fn of_api(&self, name: &str) -> &[SecurityMethod] {
         self.by_api.get(name).unwrap_or(&self.methods)

@@ -379,7 +379,7 @@ fn single_apis_need_their_feature() {
     };
     let entries = [of("A1"), of("A2")];
     let (context, answer) = negotiated(per_api(&entries), None, &apis).unwrap();
-    assert_eq!(answer.supported_features, Some("4".into()));
+    assert_eq!(answer.supported_features, Some("7".into()));
     assert_eq!(selected(&answer), [Some(Pki), Some(Oauth)]);
     for (index, id) in ["A1", "A2"].into_iter().enumerate() {
         assert_eq!(answer.security_info[index].api_id, Some(id.into()));
@@ -389,7 +389,7 @@ fn single_apis_need_their_feature() {
         let mut request = request(&entries);
         request.supported_features = features.map(SupportedFeatures::from);
         let (context, answer) = negotiated(request, None, &apis).unwrap();
-        assert_eq!(answer.supported_features, features.map(|_| "0".into()));
+        assert_eq!(answer.supported_features, features.map(Into::into));
         assert_eq!(selected(&answer), [None, None], "about both APIs");
         for index in [0, 1] {
             assert_eq!(answer.security_info[index].api_id, None);

@@ -1,6 +1,6 @@
 //! Records of access control: what invokers may use of an API, and what they have used (TS 23.222 clause 8.23).
 
-use capif_spec::common::{ApiInvokerId, DateTime, ServiceApiId};
+use capif_spec::common::{ApiInvokerId, DateTime, NetSliceId, ServiceApiId};
 use serde::{Deserialize, Serialize};
 
 use crate::changes::{Kind, Record};
@@ -51,6 +51,9 @@ pub struct Limits {
     /// When; at any time if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub times: Vec<TimeRange>,
+    /// In which network slices; in any if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slices: Vec<NetSliceId>,
 }
 
 /// A range of time, its end not included.

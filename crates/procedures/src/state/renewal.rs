@@ -102,6 +102,9 @@ pub struct Handover {
     /// The Onboard_Secret that was handed over, sealed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<SealedKey>,
+    /// Until when the answer is given although the credential has ended: the onboarding had to wait for the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<DateTime>,
 }
 
 /// The core function wants an entity to renew.

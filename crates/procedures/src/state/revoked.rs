@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use capif_spec::{
     aef_security::RevokeAuthorizationReq,
     api_invoker_management::OnboardingNotification,
-    common::{AefId, ApiInvokerId, DateTime, ServiceApiId, Uri},
+    common::{AefId, ApiInvokerId, DateTime, ServiceApiId, TestNotification, Uri},
     security::SecurityNotification,
 };
 use serde::{Deserialize, Serialize};
 
+use super::SealedKey;
 use crate::changes::{Kind, Record};
 
 /// What the operator shut an invoker out of, until it permits it again.
@@ -86,14 +87,21 @@ pub struct Callback {
     pub raised: DateTime,
 }
 
-/// What an invoker is told. Never a secret.
+/// What an invoker is told. Never a secret, unless sealed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Tidings {
     /// Authorization was taken away (TS 29.222 clause 8.5.4.2.5).
     Revocation(SecurityNotification),
-    /// A renewal is wanted.
-    Renewal(Box<OnboardingNotification>),
+    /// A renewal is wanted, or an enrolment was rejected.
+    Onboarding(Box<OnboardingNotification>),
+    /// An enrolment was approved: an `OnboardingNotification` in which certificate and Onboard_Secret are.
+    Sealed {
+        /// The notification as JSON, sealed for [`Callback::purpose`].
+        sealed: SealedKey,
+    },
+    /// The way to the invoker is tested (TS 29.122 clause 5.2.5.3).
+    Test(TestNotification),
 }
 
 impl Tidings {
@@ -102,7 +110,8 @@ impl Tidings {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Revocation(_) => "SecurityNotification",
-            Self::Renewal(_) => "OnboardingNotification",
+            Self::Onboarding(_) | Self::Sealed { .. } => "OnboardingNotification",
+            Self::Test(_) => "TestNotification",
         }
     }
 }
@@ -113,12 +122,36 @@ impl Callback {
     pub fn prefix(invoker: &str) -> String {
         format!("{invoker}/")
     }
+
+    /// The beginning of the ids of what stands in one line with this: what is posted, or what one WebSocket brings.
+    #[must_use]
+    pub fn lane(&self) -> String {
+        Self::lane_to(&self.invoker_id, &self.destination)
+    }
+
+    /// The same, of whatever goes to an invoker at a destination.
+    #[must_use]
+    pub fn lane_to(invoker: &ApiInvokerId, destination: &Uri) -> String {
+        match destination.as_str().strip_prefix("wss://") {
+            None => Self::prefix(invoker.as_str()),
+            Some(rest) => {
+                let resource = rest.rsplit('/').next().unwrap_or_default();
+                format!("{invoker}/ws/{resource}/")
+            }
+        }
+    }
+
+    /// What a notification is sealed for: this invoker at this destination, and nothing else.
+    #[must_use]
+    pub fn purpose(invoker: &ApiInvokerId, destination: &Uri) -> String {
+        format!("OnboardingNotification for {invoker} at {destination}")
+    }
 }
 
 impl Record for Callback {
     const KIND: Kind = Kind::Callback;
     fn record_id(&self) -> String {
         // Appended: the commit completes this with the sequence.
-        Self::prefix(self.invoker_id.as_str())
+        self.lane()
     }
 }

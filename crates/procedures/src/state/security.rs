@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt};
 
 use capif_spec::{
-    common::{AefId, ApiInvokerId, DateTime, ServiceApiId, SupportedFeatures, Uri},
+    common::{AefId, ApiInvokerId, DateTime, Extra, ServiceApiId, SupportedFeatures, Uri},
     security::SecurityInformation,
     vendor::{PskProfile, PskTls},
 };
@@ -21,6 +21,9 @@ pub struct SecurityContext {
     pub entries: Vec<SecurityEntry>,
     /// Where the invoker wants to hear of a revocation.
     pub notification_destination: Uri,
+    /// The WebSocket over which it hears of it instead (TS 29.122 clause 5.2.5.4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub websocket_uri: Option<Uri>,
     /// The features agreed on.
     pub features: SupportedFeatures,
     /// Grows when authorization is taken away; tokens of an earlier number are dead.
@@ -29,9 +32,19 @@ pub struct SecurityContext {
     /// are called the same.
     #[serde(default)]
     pub psk_count: u64,
+    /// Vendor members of the negotiation itself (TS 29.222 clause 7.11).
+    #[serde(default, skip_serializing_if = "Extra::is_empty")]
+    pub extra: Extra,
 }
 
 impl SecurityContext {
+    /// Where the invoker is told of a revocation.
+    #[must_use]
+    pub fn told_at(&self) -> &Uri {
+        let websocket = self.websocket_uri.as_ref();
+        websocket.unwrap_or(&self.notification_destination)
+    }
+
     /// Takes out the keys that were negotiated with certificates that count no more (R-U-06); those of earlier versions too, of
     /// which that is not known. Answers whether there were any.
     pub(crate) fn forget_keys(&mut self, ended: &[&Digest]) -> bool {

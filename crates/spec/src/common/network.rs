@@ -1,5 +1,7 @@
 //! Addresses, ports and network slices.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use serde::{Deserialize, Serialize};
 
 use crate::checked::{Checked, Violation, exactly_one};
@@ -28,6 +30,14 @@ object! {
     }
 }
 
+impl Checked for Ipv4AddressRange {
+    fn check(&self) -> Result<(), Violation> {
+        range(&self.start, &self.end, |text| {
+            text.parse::<Ipv4Addr>().is_ok()
+        })
+    }
+}
+
 object! {
     /// A range of IPv6 addresses, both ends included (TS 29.222 clause 8.10.4.2, TS 29.571).
     pub struct Ipv6AddressRange {
@@ -36,6 +46,31 @@ object! {
         /// The last address.
         pub end: String,
     }
+}
+
+impl Checked for Ipv6AddressRange {
+    fn check(&self) -> Result<(), Violation> {
+        range(&self.start, &self.end, is_ipv6)
+    }
+}
+
+/// Whether a text is an IPv6 address as RFC 5952 section 4 writes it: small letters, no zeros in front, no IPv4 address within.
+fn is_ipv6(text: &str) -> bool {
+    let small = |byte: u8| byte.is_ascii_digit() || b"abcdef:".contains(&byte);
+    let short = |group: &str| group.len() < 2 || !group.starts_with('0');
+    text.parse::<Ipv6Addr>().is_ok() && text.bytes().all(small) && text.split(':').all(short)
+}
+
+fn range(start: &str, end: &str, is_address: fn(&str) -> bool) -> Result<(), Violation> {
+    for (member, text) in [("start", start), ("end", end)] {
+        if !is_address(text) {
+            return Err(Violation::new(
+                format!("/{member}"),
+                format!("`{member}` is an IP address"),
+            ));
+        }
+    }
+    Ok(())
 }
 
 object! {

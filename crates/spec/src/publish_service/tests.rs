@@ -71,7 +71,7 @@ fn what_the_schema_allows_passes() {
         ),
         (
             "/aefProfiles/0/aefLocation",
-            json!({ "geoArea": { "shape": "POINT" } }),
+            json!({ "geoArea": { "shape": "POINT", "point": { "lon": 8, "lat": 50.5 } } }),
         ),
         ("/ccfId", json!("string")),
         ("/pubApiPath", json!({ "ccfIds": ["string"] })),

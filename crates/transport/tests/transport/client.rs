@@ -1,10 +1,16 @@
 //! The client's limits and its pool.
 
+use std::future::Future;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use capif_transport::{
-    Body, Client, ClientError, ClientLimits, ClientTls, Closing, Limits, Server, full,
+    Body, Bounds, Client, ClientError, ClientLimits, ClientTls, Closing, Limits, Resolve, Server,
+    full,
 };
 use http::Response;
 
@@ -143,10 +149,17 @@ async fn guarded_clients_dial_what_they_may() {
             ..ClientLimits::default()
         };
         let port = site.address.port();
-        let guard = std::sync::Arc::new(move |address: std::net::SocketAddr| {
-            allowed && address.ip().is_loopback() && address.port() == port
-        });
-        Client::guarded(tls, limits, guard).unwrap()
+        let bounds = Bounds {
+            guard: Arc::new(move |host: &str, address: SocketAddr| {
+                allowed
+                    && host == "localhost"
+                    && address.ip().is_loopback()
+                    && address.port() == port
+            }),
+            expected: None,
+            resolver: None,
+        };
+        Client::guarded(tls, limits, bounds).unwrap()
     };
     let answer = within(client(true).request(get(site.url("/")))).await;
     assert!(text(answer.unwrap()).await.ends_with("nobody"));
@@ -161,4 +174,57 @@ async fn guarded_clients_dial_what_they_may() {
         matches!(refused, Err(ClientError::Request(_))),
         "{refused:?}"
     );
+}
+
+/// Answers a question for addresses differently each time, as a name server does that means harm.
+struct Rebinding {
+    asked: AtomicUsize,
+    answers: Vec<Vec<SocketAddr>>,
+}
+
+impl Resolve for Rebinding {
+    fn resolve<'a>(
+        &'a self,
+        _host: &'a str,
+        _port: u16,
+    ) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'a>> {
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+        let answer = self.answers[asked % self.answers.len()].clone();
+        Box::pin(std::future::ready(Ok(answer)))
+    }
+}
+
+/// P-34: what was judged is what is dialled, whatever the name leads to a moment later.
+#[tokio::test]
+async fn names_that_change_lead_nowhere_else() {
+    let site = Site::new(whoami());
+    let forbidden = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (good, bad) = (site.address, forbidden.local_addr().unwrap());
+    let resolver = Arc::new(Rebinding {
+        asked: AtomicUsize::new(0),
+        answers: vec![vec![good], vec![bad], vec![bad, good], vec![]],
+    });
+    let mut answered = 0;
+    for _ in 0..20 {
+        let tls = ClientTls {
+            anchors: Some(site.authority.anchors()),
+            identity: None,
+            clock: site.clock.clone(),
+            session: None,
+            tls12_only: false,
+        };
+        let bounds = Bounds {
+            guard: Arc::new(move |_: &str, address: SocketAddr| address == good),
+            expected: None,
+            resolver: Some(resolver.clone()),
+        };
+        // Each with a pool of its own, so that each looks the name up.
+        let client = Client::guarded(tls, ClientLimits::default(), bounds).unwrap();
+        let url = format!("https://localhost:{}/", good.port());
+        answered += usize::from(within(client.request(get(url))).await.is_ok());
+    }
+    assert_eq!(resolver.asked.load(Ordering::Relaxed), 20);
+    assert_eq!(answered, 10);
+    let dialled = tokio::time::timeout(Duration::from_millis(100), forbidden.accept()).await;
+    assert!(dialled.is_err(), "nobody came");
 }

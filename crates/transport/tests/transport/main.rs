@@ -27,4 +27,6 @@ mod rollover;
 #[cfg(test)]
 mod session;
 #[cfg(test)]
+mod takeover;
+#[cfg(test)]
 mod unix;

@@ -81,6 +81,7 @@ fn policy(invoker: &Invoker) -> NewPolicy {
         total: None,
         per_second: None,
         times: Vec::new(),
+        slices: Vec::new(),
         reset: false,
     }
 }

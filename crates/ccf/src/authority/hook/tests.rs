@@ -2,7 +2,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose as Purpose, IsCa, Issuer,
-    KeyUsagePurpose, SanType, SubjectPublicKeyInfo,
+    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SubjectPublicKeyInfo,
 };
 use time::macros::datetime;
 

@@ -12,21 +12,26 @@ use capif_procedures::{
     state::TokenKey,
     token_keys::{self, NewKey, Ring},
 };
-use capif_spec::common::{DateTime, Redacted};
-use jsonwebtoken::jwk::JwkSet;
-use serde::Serialize;
+use capif_spec::{
+    common::{DateTime, Redacted},
+    security::AccessTokenClaims,
+};
+use jsonwebtoken::{Algorithm, Validation, jwk::JwkSet};
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{SigningKey, create, files};
+use super::{SigningKey, create, files, jws};
 use crate::{
     audit::Act,
-    authority::{AuthorityError, custody::Custody},
+    authority::{AuthorityError, custody::Custody, tls_key::TlsKey},
     sealing::{self, SealingKey},
     store::{self, CommitError, Committed, Observer, Store},
 };
 
 /// All keys of access tokens of one CCF.
 pub(crate) struct TokenRing {
+    /// What signs in the place of the ring, for AEFs that know no other key.
+    tls_key: Option<Arc<TlsKey>>,
     sealing: Arc<SealingKey>,
     held: ArcSwap<Held>,
 }
@@ -36,6 +41,15 @@ struct Held {
     ring: Ring,
     /// The keys that open, by their names.
     keys: HashMap<String, Arc<SigningKey>>,
+}
+
+/// The header members that count (RFC 7515 section 4.1).
+#[derive(Deserialize)]
+struct JoseHeader {
+    alg: String,
+    kid: String,
+    #[serde(default)]
+    crit: Option<serde_json::Value>,
 }
 
 impl std::fmt::Debug for TokenRing {
@@ -54,9 +68,11 @@ impl TokenRing {
         custody: &Custody,
         sealing: &Arc<SealingKey>,
         store: &Arc<dyn Store>,
+        tls_key: Option<Arc<TlsKey>>,
         now: &DateTime,
     ) -> Result<Arc<Self>, AuthorityError> {
         let ring = Arc::new(Self {
+            tls_key,
             sealing: Arc::clone(sealing),
             held: ArcSwap::default(),
         });
@@ -114,6 +130,9 @@ impl TokenRing {
         claims: &impl Serialize,
         now: &DateTime,
     ) -> Result<Redacted, AuthorityError> {
+        if let Some(key) = &self.tls_key {
+            return key.sign(typ, claims);
+        }
         let held = self.held.load();
         let signing = held.ring.signing(now);
         signing
@@ -130,8 +149,39 @@ impl TokenRing {
             keys: keys
                 .filter_map(|key| held.keys.get(&key.kid))
                 .map(|key| key.jwk().clone())
+                .chain(self.tls_key.iter().map(|key| key.jwk().clone()))
                 .collect(),
         }
+    }
+
+    /// What a token of ours says, if one of the keys that are handed out signed it. Its time is not judged.
+    pub(crate) fn verify(&self, token: &str, now: &DateTime) -> Option<AccessTokenClaims> {
+        let (header, claims): (JoseHeader, AccessTokenClaims) = jws::parts(token)?;
+        if header.crit.is_some() {
+            return None;
+        }
+        // The algorithm comes from the key that is named, never from the token.
+        if let Some(key) = self
+            .tls_key
+            .as_ref()
+            .filter(|key| key.is_named(&header.kid))
+        {
+            return (header.alg == "RS256" && key.signed(token)).then_some(claims);
+        }
+        if header.alg != "ES256" {
+            return None;
+        }
+        let held = self.held.load();
+        let mut published = held.ring.published(now);
+        let key = published.find(|key| key.kid == header.kid)?;
+        let key = held.keys.get(&key.kid)?.decoding_key().ok()?;
+        let mut validation = Validation::new(Algorithm::ES256);
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        validation.validate_aud = false;
+        validation.required_spec_claims.clear();
+        jsonwebtoken::decode::<AccessTokenClaims>(token, &key, &validation).ok()?;
+        Some(claims)
     }
 
     /// Removes the key file of the folder once its key is not in the ring any more, so that it can never begin another one.

@@ -12,7 +12,8 @@
 //! value, or tag 4 and a table; tag 3, the checksum of the items, four fixed bytes. Numbers are little-endian.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
+    io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
@@ -26,6 +27,9 @@ const ITEM: u8 = 2;
 const END: u8 = 3;
 const CLEAR: u8 = 4;
 
+/// How much is read at once in search of the end.
+const PIECE_BYTES: usize = 256 << 10;
+
 /// The last bytes of a batch.
 const TRAILER: [u8; 4] = *b"FJL\x03";
 
@@ -36,25 +40,25 @@ pub(super) fn settle(dir: &Path) -> Result<(), Fault> {
         return Ok(());
     };
     for (_, sealed) in files {
-        let bytes = read(&sealed)?;
-        if !is_blank(Survey::of(&bytes).rest) {
+        if !is_blank(&survey(&sealed)?.rest) {
             return Err(Fault::damaged(sealed, "a batch in it is not whole"));
         }
     }
-    let bytes = read(&active)?;
-    let survey = Survey::of(&bytes);
+    let survey = survey(&active)?;
     if survey.has_more() {
         return Err(Fault::damaged(active, "a batch in the midst is not whole"));
     }
     let write = || {
-        let file = OpenOptions::new().write(true).open(&active)?;
+        let file = OpenOptions::new().read(true).write(true).open(&active)?;
         if let Some(last) = survey.last {
-            file.write_all_at(last.bytes, last.position)?;
+            let mut bytes = vec![0; last.length];
+            file.read_exact_at(&mut bytes, last.position)?;
+            file.write_all_at(&bytes, last.position)?;
         }
-        if !is_blank(survey.rest) {
+        if !is_blank(&survey.rest) {
             let cut = survey.rest.len();
             tracing::warn!(bytes = cut, "an unfinished batch is cut off the journal");
-            file.set_len((bytes.len() - cut) as u64)?;
+            file.set_len(survey.end)?;
         }
         file.sync_all()
     };
@@ -82,11 +86,31 @@ fn files(dir: &Path) -> Result<Vec<(u64, PathBuf)>, Fault> {
     list().map_err(|error| Fault::io("list its journal", error))
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, Fault> {
-    fs::read(file).map_err(|error| Fault::io("read its journal", error))
+fn survey(file: &Path) -> Result<Survey, Fault> {
+    File::open(file)
+        .and_then(|file| Survey::of(&file))
+        .map_err(|error| Fault::io("read its journal", error))
 }
 
-/// Whether nothing was written here: files are made longer than they are needed.
+/// Where a file ends but for pieces that are blank: files are made longer than they are needed, many times longer.
+fn written(file: &File) -> io::Result<u64> {
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut end = file.metadata()?.len();
+    while end > 0 {
+        let start = end.saturating_sub(PIECE_BYTES as u64);
+        // Holds because a piece is no longer than the buffer.
+        let length = usize::try_from(end - start).unwrap_or(PIECE_BYTES);
+        let piece = piece.get_mut(..length).unwrap_or_default();
+        file.read_exact_at(piece, start)?;
+        if !is_blank(piece) {
+            break;
+        }
+        end = start;
+    }
+    Ok(end)
+}
+
+/// Whether nothing was written here.
 fn is_blank(bytes: &[u8]) -> bool {
     const BLANK: [u8; 4096] = [0; 4096];
     bytes
@@ -95,30 +119,53 @@ fn is_blank(bytes: &[u8]) -> bool {
 }
 
 /// The whole batches from the beginning of a file, and what follows them.
-struct Survey<'b> {
-    last: Option<Batch<'b>>,
-    rest: &'b [u8],
+struct Survey {
+    last: Option<Batch>,
+    /// Where the whole batches end.
+    end: u64,
+    /// What follows them, up to blank pieces.
+    rest: Vec<u8>,
 }
 
-impl<'b> Survey<'b> {
-    fn of(bytes: &'b [u8]) -> Self {
+impl Survey {
+    /// Reads a file piece by piece: never is more of it held than one batch and one piece.
+    fn of(file: &File) -> io::Result<Self> {
+        let written = written(file)?;
         let mut survey = Self {
             last: None,
-            rest: bytes,
+            end: 0,
+            rest: Vec::new(),
         };
-        while let Some((mut batch, rest)) = Batch::parse(survey.rest) {
-            batch.position = (bytes.len() - survey.rest.len()) as u64;
-            survey = Self {
-                last: Some(batch),
-                rest,
-            };
+        // How much of the rest is surveyed already.
+        let mut done = 0;
+        loop {
+            let ahead = survey.rest.get(done..).unwrap_or_default();
+            if let Some(mut batch) = Batch::parse(ahead) {
+                batch.position = survey.end;
+                survey.end += batch.length as u64;
+                done += batch.length;
+                survey.last = Some(batch);
+                continue;
+            }
+            survey.rest.drain(..done);
+            done = 0;
+            let held = survey.rest.len();
+            let more = written.saturating_sub(survey.end + held as u64);
+            if more == 0 {
+                return Ok(survey);
+            }
+            // In steps that double, so that a long batch is not looked at again and again.
+            let step =
+                usize::try_from(more).map_or(PIECE_BYTES, |more| more.min(PIECE_BYTES.max(held)));
+            survey.rest.resize(held + step, 0);
+            let piece = survey.rest.get_mut(held..).unwrap_or_default();
+            file.read_exact_at(piece, survey.end + held as u64)?;
         }
-        survey
     }
 
     /// Whether a later batch stands in the rest, so that the one before it was whole once.
     fn has_more(&self) -> bool {
-        if is_blank(self.rest) {
+        if is_blank(&self.rest) {
             return false;
         }
         let number = self.last.as_ref().map_or(0, |last| last.number);
@@ -127,20 +174,20 @@ impl<'b> Survey<'b> {
             .enumerate()
             .filter(|(_, window)| **window == TRAILER)
             .filter_map(|(position, _)| self.rest.get(position + TRAILER.len()..))
-            .any(|after| Batch::parse(after).is_some_and(|(batch, _)| batch.number > number))
+            .any(|after| Batch::parse(after).is_some_and(|batch| batch.number > number))
     }
 }
 
 /// A batch whose checksum is right.
-struct Batch<'b> {
+struct Batch {
     position: u64,
+    length: usize,
     number: u64,
-    bytes: &'b [u8],
 }
 
-impl<'b> Batch<'b> {
-    /// Reads the batch at the beginning of `bytes`; returns what follows it as well.
-    fn parse(bytes: &'b [u8]) -> Option<(Self, &'b [u8])> {
+impl Batch {
+    /// Reads the batch at the beginning of `bytes`.
+    fn parse(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
         if reader.byte()? != START {
             return None;
@@ -158,10 +205,10 @@ impl<'b> Batch<'b> {
             && reader.take::<4>()? == TRAILER;
         let batch = Self {
             position: 0,
+            length: bytes.len() - reader.0.len(),
             number,
-            bytes: bytes.get(..bytes.len() - reader.0.len())?,
         };
-        whole.then_some((batch, reader.0))
+        whole.then_some(batch)
     }
 }
 
@@ -212,3 +259,6 @@ impl Reader<'_> {
         self.take().map(u64::from_le_bytes)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ fn limits(total: Option<u64>, per_second: Option<u64>) -> Limits {
     Limits {
         total,
         per_second,
-        times: Vec::new(),
+        ..Limits::default()
     }
 }
 

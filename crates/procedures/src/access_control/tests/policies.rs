@@ -138,6 +138,7 @@ fn bounds_are_told_in_the_words_of_the_standard() {
                 to: None,
             },
         ],
+        slices: wire(json!([{ "snssai": { "sst": 1, "sd": "00000a" } }, { "nsiId": "one" }])),
     };
     let own = of(Some("INV"), limits);
     let unlimited = of(Some("INV2"), Limits::default());
@@ -158,6 +159,7 @@ fn bounds_are_told_in_the_words_of_the_standard() {
                     { "startTime": "2026-01-31T08:00:00Z", "stopTime": "2026-01-31T18:00:00Z" },
                     { "startTime": "2026-02-02T08:00:00Z" },
                 ],
+                "netSliceInfo": [{ "snssai": { "sst": 1, "sd": "00000a" } }, { "nsiId": "one" }],
             },
             { "apiInvokerId": "INV2" },
         ])
@@ -178,7 +180,7 @@ fn the_aefs_of_the_api_are_told() {
     other_invoker.id = "SUB3".into();
     other_invoker.subscription.event_filters =
         Some(vec![wire(json!({ "apiInvokerIds": ["INV9"] }))]);
-    let mut elsewhere = subscription("AEF2", Role::Aef, &both);
+    let mut elsewhere = subscription("AEF9", Role::Aef, &both);
     elsewhere.reach = domain_only("DOM2");
     let subscriptions = [
         subscription("AEF1", Role::Aef, &both),
@@ -314,6 +316,10 @@ fn bounds_that_cannot_be_are_refused() {
         per_second: Some(per_second),
         ..Limits::default()
     };
+    let slices = |slices: Value| Limits {
+        slices: wire(slices),
+        ..Limits::default()
+    };
     let api = versioned(weather());
     let crowd = Crowd::new(&[]);
     let outcome = |limits: Limits| {
@@ -332,6 +338,12 @@ fn bounds_that_cannot_be_are_refused() {
             range(Some(late), Some(early)),
         ]),
         times(vec![range(Some(early), None); TIMES_MAX + 1]),
+        slices(json!([{}])),
+        slices(json!([{ "nsiId": "" }])),
+        slices(json!([{ "nsiId": "x".repeat(257) }])),
+        slices(json!([{ "nsiId": "one", "ensi": "one" }])),
+        slices(json!([{ "snssai": { "sst": 1, "sd": "xyz" } }])),
+        slices(json!(vec![json!({ "nsiId": "one" }); SLICES_MAX + 1])),
     ] {
         assert!(
             matches!(outcome(limits.clone()), Err(Refusal::Malformed { .. })),
@@ -348,6 +360,7 @@ fn bounds_that_cannot_be_are_refused() {
             range(None, Some(early)),
         ]),
         times(vec![range(Some(early), None); TIMES_MAX]),
+        slices(json!(vec![json!({ "nsiId": "one" }); SLICES_MAX])),
     ] {
         assert!(outcome(limits.clone()).is_ok(), "{limits:?}");
     }

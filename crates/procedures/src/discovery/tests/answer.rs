@@ -30,7 +30,7 @@ fn the_answer() {
 #[test]
 fn what_is_for_core_functions_is_hidden() {
     let mut apis = apis();
-    let plain = serde_json::to_value(view(&apis[0])).unwrap();
+    let bare = serde_json::to_value(view(&apis[0])).unwrap();
     let description = &mut apis[0].description;
     description.shareable_info = Some(wire(json!({ "isShareable": true, "capifProvDoms": ["x"] })));
     description.pub_api_path = Some(wire(json!({ "ccfIds": ["CCF"] })));
@@ -39,7 +39,7 @@ fn what_is_for_core_functions_is_hidden() {
         .insert("vendorSpecific-000001".to_owned(), json!(7));
     let answer = discover(Criteria::default(), &names(&["weather"]), &catalogue(&apis)).unwrap();
     let shown = serde_json::to_value(&answer.service_api_descriptions.unwrap()[0]).unwrap();
-    let mut expected = plain;
+    let mut expected = bare;
     expected["vendorSpecific-000001"] = json!(7);
     assert_eq!(shown, expected);
 }

@@ -1,3 +1,5 @@
+use capif_spec::common::AefId;
+
 use super::*;
 
 fn ids<'a>(apis: impl Iterator<Item = &'a ServiceApi>) -> Vec<&'a str> {
@@ -13,6 +15,16 @@ fn what_is_put_and_removed() {
     assert_eq!(catalogue.count_in(&"DOM9".into()), 1);
     assert_eq!(catalogue.count_in(&"DOM8".into()), 0);
     assert_eq!(ids(catalogue.of_apf(&"APF9".into()).into_iter()), ["A3"]);
+    // The APIs of some AEFs are those that name one of them, each once.
+    let aefs: Vec<AefId> = ["AEF1", "AEF2", "AEF1", "AEF99"].map(AefId::new).into();
+    let named = |api: &&ServiceApi| {
+        let mut profiles = api.description.aef_profiles.iter().flatten();
+        profiles.any(|profile| aefs.contains(&profile.aef_id))
+    };
+    let expected = ids(catalogue.iter().filter(named));
+    assert!(!expected.is_empty());
+    assert_eq!(ids(catalogue.of_aefs(aefs.iter()).into_iter()), expected);
+    assert!(catalogue.of_aefs(std::iter::empty()).is_empty());
     assert!(catalogue.get("A4").is_none());
 
     // Replaced: found by what it is now, and by nothing that it was.

@@ -1,12 +1,14 @@
 use super::*;
 
-fn open(names: &[&str]) -> ApiReach {
-    open_reach(&names.iter().map(|name| (*name).to_owned()).collect())
+fn open(criteria: &Criteria, names: &[&str], apis: &[ServiceApi]) -> Result<Value, Refusal> {
+    let (names, policies) = (texts(names).into_iter().collect(), Policies::default());
+    let sight = policies.open_sight(&names);
+    let answer = discover_openly(criteria, &sight, &catalogue(apis))?;
+    Ok(serde_json::to_value(answer).unwrap())
 }
 
 fn seen(criteria: &Criteria, names: &[&str]) -> Value {
-    let answer = discover_openly(criteria, &open(names), &catalogue(&apis())).unwrap();
-    serde_json::to_value(answer).unwrap()
+    open(criteria, names, &apis()).unwrap()
 }
 
 fn ids(answer: &Value) -> Vec<&str> {
@@ -85,14 +87,8 @@ fn the_reduced_view() {
             "vendorSpecific-x": 1,
         }],
     }));
-    let answer = discover_openly(
-        &Criteria::default(),
-        &open(&["weather"]),
-        &catalogue(&[api]),
-    )
-    .unwrap();
     assert_eq!(
-        serde_json::to_value(answer).unwrap(),
+        open(&Criteria::default(), &["weather"], &[api]).unwrap(),
         json!({ "discApis": [{
             "apiName": "weather",
             "apiId": "A1",
@@ -126,7 +122,7 @@ fn the_reduced_view() {
 fn maps_and_what_they_need() {
     let all = ["weather", "traffic"];
     let refused = |criteria: Criteria| {
-        let refusal = discover_openly(&criteria, &open(&all), &catalogue(&apis())).unwrap_err();
+        let refusal = open(&criteria, &all, &apis()).unwrap_err();
         match refusal {
             Refusal::Malformed {
                 pointer,

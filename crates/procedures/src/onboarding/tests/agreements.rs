@@ -22,11 +22,19 @@ fn onboarded(
     terms: &Terms,
 ) -> Result<(Invoker, Value), Refusal> {
     let candidate = candidate("INV", credential(ApiReach::default()));
-    let admission = admit(details, candidate, [].iter(), terms, &now())?;
+    let admission = admit(details, candidate, [].iter(), terms, &now());
+    let admission = admission.map_err(|denial| denial.refusal)?;
     let certificate = certified(admission.order());
     let not_after = admission.order().not_after().cloned();
     let secret = admission.needs_secret().then(new_secret);
-    let (changes, answer) = admission.complete(certificate, secret, [].iter(), [].iter(), now());
+    let (changes, answer) = admission.complete(
+        certificate,
+        secret,
+        [].iter(),
+        [].iter(),
+        &Tally::default(),
+        now(),
+    );
     let (_, invoker) = written::<Invoker>(&changes).remove(0);
     assert_eq!(not_after, invoker.expires);
     Ok((invoker, serde_json::to_value(answer).unwrap()))
@@ -129,7 +137,15 @@ fn again(
     now: &DateTime,
 ) -> Result<ApiInvokerEnrolmentDetails, Refusal> {
     let invokers = [crate::fixtures::invoker("OTHER"), invoker.clone()];
-    repetition::again(details, credential, invokers.iter(), [].iter(), &open, now)
+    repetition::again(
+        details,
+        credential,
+        false,
+        invokers.iter(),
+        [].iter(),
+        &open,
+        now,
+    )
 }
 
 /// P-08: who lost the answer gets it again for the same credential, name and key: id, certificate and secret.

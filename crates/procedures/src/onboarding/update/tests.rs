@@ -9,6 +9,7 @@ use crate::{
     state::{ApiReach, Demand, DemandReason, Retiring, RevokedCertificate, SealedKey},
 };
 
+mod approval;
 mod renewal;
 
 /// An invoker that may send PATCH; its key is that of number 1.
@@ -87,6 +88,8 @@ struct Scene<'a> {
     apis: &'a [ServiceApi],
     terms: Terms,
     standing: Standing,
+    approval: Approval,
+    pending: Option<Versioned<PendingEnrolment>>,
     now: DateTime,
 }
 
@@ -96,22 +99,31 @@ impl Default for Scene<'_> {
             apis: &[],
             terms: rotation_terms(),
             standing: Standing::Active,
+            approval: Approval::AsOnboarded,
+            pending: None,
             now: now(),
         }
     }
 }
 
 impl Scene<'_> {
-    fn update(&self, inv: &Invoker, wish: &Wish) -> Result<Outcome, Refusal> {
+    fn plan(&self, inv: &Invoker, wish: &Wish) -> Result<Plan, Denial> {
         let held = versioned(inv.clone());
         let means = Means {
             judge: &judge,
             open: &open,
             terms: &self.terms,
             standing: &self.standing,
+            approval: self.approval,
+            pending: self.pending.as_ref(),
             now: &self.now,
         };
-        let plan = plan(wish, &held, self.apis.iter(), means)?;
+        plan(wish, &held, self.apis.iter(), means)
+    }
+
+    fn update(&self, inv: &Invoker, wish: &Wish) -> Result<Outcome, Refusal> {
+        let plan = self.plan(inv, wish).map_err(|denial| denial.refusal)?;
+        assert!(!plan.waits());
         let issued = plan.order().map(|order| {
             assert_eq!(order.id(), "INV");
             assert_eq!(order.not_after(), plan.updated.expires.as_ref());
@@ -129,6 +141,7 @@ impl Scene<'_> {
         let own = versioned(subscriptions[1].clone());
         let around = Around {
             context: None,
+            circle: everyone(),
             subscriptions: subscriptions.iter(),
         };
         let (changes, _, answer) = plan.complete(
@@ -136,6 +149,7 @@ impl Scene<'_> {
             self.apis.iter(),
             std::iter::once(&own),
             around,
+            &Tally::default(),
             &self.now,
         )?;
         Ok(Outcome {
@@ -237,9 +251,9 @@ fn patch_needs_its_feature() {
     );
     let agrees = details(json!({ "supportedFeatures": "F" }));
     let outcome = updated(&plain, &agrees).unwrap();
-    assert_eq!(outcome.answer["supportedFeatures"], "c");
+    assert_eq!(outcome.answer["supportedFeatures"], "f");
     let agreed = outcome.invoker().unwrap();
-    assert_eq!(agreed.features, "C".into());
+    assert_eq!(agreed.features, "F".into());
     assert!(updated(&agreed, &wish).is_ok());
     // Renewal is by PATCH.
     let renews = patch(json!({ "vendorSpecific-capif": { "features": ["renewal"] } }));
@@ -334,7 +348,8 @@ fn the_list_is_chosen_anew_within_the_credential() {
         for wish in [details(list(wanted)), patch(list(wanted))] {
             let outcome = scene.update(&inv, &wish);
             let Some(expected) = &expected else {
-                assert!(matches!(outcome.err().unwrap(), Refusal::Malformed { .. }));
+                let refusal = outcome.err().unwrap();
+                assert!(matches!(refusal, Refusal::NoApiGranted { .. }));
                 continue;
             };
             let written = outcome.unwrap().invoker();
@@ -361,7 +376,8 @@ fn the_list_is_chosen_anew_within_the_credential() {
     let mut old = held();
     old.reach = names(&["weather"]);
     let refused = scene.update(&old, &details(list(&["traffic"])));
-    assert!(matches!(refused.err().unwrap(), Refusal::Malformed { .. }));
+    let refusal = refused.err().unwrap();
+    assert!(matches!(refusal, Refusal::NoApiGranted { .. }));
 }
 
 /// What an invoker's own subscriptions hear of follows what it reaches.

@@ -163,14 +163,22 @@ fn owner(kind: Kind) -> Owner {
         Kind::RegisteredCredential => Owner::Domain,
         // Invokers, and what they agreed on: entries about AEFs that go are taken out, keys included.
         Kind::Invoker | Kind::SecurityContext | Kind::Callback => Owner::Other,
+        // What invokers ask for, of whichever provider: the operator decides on it.
+        Kind::PendingEnrolment => Owner::Other,
         // Swept once their API is gone.
-        Kind::Usage => Owner::Other,
+        Kind::Usage | Kind::DiscoveryPolicy => Owner::Other,
         // So that a credential does not register a second time (D-26).
         Kind::CredentialUse => Owner::Kept,
         Kind::InvocationLog | Kind::RevokedCertificate | Kind::Departure | Kind::Audit => {
             Owner::Kept
         }
+        // A rule for an API goes with it, one for a name with the domain whose names they are.
+        Kind::TopologyHiding => Owner::Domain,
+        Kind::Reporting => Owner::Domain,
+        Kind::Account => Owner::Kept,
         Kind::Authority | Kind::TokenKey => Owner::Kept,
+        // The operator's. Entries outlive the API that they are about, and so does how long they are kept.
+        Kind::OperatorCredential | Kind::LogRetention => Owner::Kept,
     }
 }
 
@@ -212,6 +220,7 @@ fn nothing_of_a_domain_is_left() {
         token: digest(octet),
         expires: "2026-02-01T00:00:00Z".parse().unwrap(),
         reach,
+        approval: false,
     };
     let credentials = [
         credential(1, domain_only("DOM")),
@@ -272,5 +281,114 @@ fn nothing_of_a_domain_is_left() {
     assert_eq!(
         (revoked.revoked, revoked.not_after),
         (now(), certificate(3).not_after)
+    );
+}
+
+/// TS 23.222 clause 8.13: what an AEF hid does not come to light by its end. It is shown to nobody until the operator decides anew,
+/// and rules for what is gone go along.
+#[test]
+fn what_was_hidden_stays_hidden() {
+    use std::sync::Arc;
+
+    use crate::{
+        state::{Entry, Hidden, TopologyHiding},
+        topology_hiding::{self, Rules},
+    };
+    let rule = |hidden, aef: &str| TopologyHiding {
+        hidden,
+        aef_id: aef.into(),
+        entry: Entry {
+            domain_name: Some("edge.example".to_owned()),
+            ..Entry::default()
+        },
+        routes: Vec::new(),
+        since: now(),
+        gone: false,
+    };
+    let named = |domain: &str| Hidden::Name {
+        domain: domain.into(),
+        name: "weather".to_owned(),
+    };
+    let all = [
+        rule(named("DOM"), "EDGE"),
+        rule(named("DOM9"), "EDGE9"),
+        rule(Hidden::Api("API2".into()), "EDGE"),
+        rule(Hidden::Api("API9".into()), "EDGE"),
+    ];
+    let mut rules = Rules::default();
+    for rule in &all {
+        rules.put(Arc::new(versioned(rule.clone())));
+    }
+    let mut apis = apis();
+    apis[2].description.aef_profiles = Some(vec![profile("AEF9", &[Oauth])]);
+    let apis: Vec<ServiceApi> = apis
+        .into_iter()
+        .map(|api| topology_hiding::shown(api.clone(), api.description, &rules))
+        .collect();
+    assert!(apis.iter().all(|api| api.hidden_by == Some("EDGE".into())));
+
+    let mut before = functions();
+    before.push(function("APF2", Role::Apf, 4));
+    before.push(function("EDGE", Role::Aef, 5));
+    let start = || {
+        let (mut world, _) = world(&before, &apis);
+        for rule in &all {
+            world = world.with(rule);
+        }
+        world
+    };
+    let around = || Around {
+        apis: apis.iter(),
+        rules: &rules,
+        subscriptions: [].iter(),
+        contexts: [].iter(),
+    };
+
+    // The AEF alone.
+    let mut world = start();
+    let held = world.held::<ProviderDomain>("DOM").unwrap();
+    let wanted = [
+        ("AMF", 1, "AMF"),
+        ("APF", 2, "APF"),
+        ("AEF", 3, "AEF"),
+        ("APF", 4, "APF2"),
+    ]
+    .map(|(role, key, id)| known(wanted(role, key), id));
+    let plan = planned(request(&wanted), Before::Domain(&held, &stored(&before))).unwrap();
+    let (changes, _) = plan.complete(vec![], around(), OVERLAP, &now()).unwrap();
+    world.commit(changes).unwrap();
+    for id in ["API1", "API2", "API9"] {
+        let api = world.held::<ServiceApi>(id).unwrap().record;
+        assert_eq!(api.description.aef_profiles, Some(Vec::new()), "{id}");
+        assert_eq!(api.as_published().aef_profiles.as_ref().unwrap().len(), 1);
+        assert!(!api.is_active());
+        assert_eq!(api.hidden_by, None);
+    }
+    for (id, is_gone) in [
+        ("name/DOM/weather", true),
+        ("name/DOM9/weather", false),
+        ("api/API2", true),
+        ("api/API9", true),
+    ] {
+        let rule = world.held::<TopologyHiding>(id).unwrap().record;
+        assert_eq!(rule.gone, is_gone, "{id}");
+    }
+
+    // The whole domain.
+    let mut world = start();
+    let held = world.held::<ProviderDomain>("DOM").unwrap();
+    let changes = deregister(&held, &stored(&before), [].iter(), around(), &now());
+    world.commit(changes).unwrap();
+    assert_eq!(world.ids(Kind::ServiceApi), ["API9"]);
+    assert_eq!(
+        world.ids(Kind::TopologyHiding),
+        ["api/API9", "name/DOM9/weather"]
+    );
+    assert!(
+        world
+            .held::<TopologyHiding>("api/API9")
+            .unwrap()
+            .record
+            .gone
     );
 }

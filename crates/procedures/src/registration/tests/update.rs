@@ -186,9 +186,16 @@ fn updates_that_are_refused() {
             },
         ),
         (
-            "a bad key for a known function",
-            vec![amf(), known(unusable("AEF"), "AEF")],
-            Refusal::PublicKey("it is too weak".to_owned()),
+            "bad keys alone",
+            vec![
+                known(unusable("AMF"), "AMF"),
+                known(unusable("AEF"), "AEF"),
+                unusable("AEF"),
+            ],
+            Refusal::incorrect(
+                "/apiProvFuncs",
+                "function 0 (AMF): the public key is refused: it is too weak; function 1 (AEF): the public key is refused: it is too weak; function 2 (AEF): the public key is refused: it is too weak",
+            ),
         ),
         (
             "its last AMF",
@@ -232,4 +239,92 @@ fn an_update_of_a_domain_that_moved_conflicts() {
     }
     let moved = Key::new(Kind::ProviderDomain, "DOM");
     assert_eq!(world.commit(changes), Err(moved));
+}
+
+/// TS 29.222 table 8.9.4.2.2-1: what cannot be done for a known function leaves it as it is, in its place, and is named; the rest of the
+/// update is done.
+#[test]
+fn a_known_function_that_fails_stays() {
+    let before = functions();
+    let held = versioned(domain(&before));
+    let functions = [
+        known(unusable("AEF"), "AEF"),
+        known(wanted("AMF", 1), "AMF"),
+        wanted("AEF", 9),
+        known(wanted("APF", 2), "APF"),
+    ];
+    let plan = planned(request(&functions), Before::Domain(&held, &stored(&before))).unwrap();
+    assert!(!plan.renews_alone(&"AEF".into()));
+    let (changes, answer) = completed(plan, &[], &[]);
+    assert_eq!(
+        answered(&answer),
+        [
+            row("AEF", "AEF", 3),
+            row("AMF", "AMF", 1),
+            row("AEF-1", "AEF", 9),
+            row("APF", "APF", 2)
+        ]
+    );
+    assert_eq!(
+        answer.fail_reason.as_deref(),
+        Some("function 0 (AEF): the public key is refused: it is too weak")
+    );
+    let kept = written::<ProviderFunction>(&changes);
+    assert_eq!(kept[0], (Expect::At(REVISION), before[2].clone()));
+    let ids = &written::<ProviderDomain>(&changes)[0].1.functions;
+    assert_eq!(ids[0].as_str(), "AEF");
+}
+
+/// RFC 7396 over what is kept: what a PATCH does not name stays, null takes away, and what it may not reach stays as it is.
+#[test]
+fn what_a_patch_makes_of_a_domain() {
+    let mut before = functions();
+    before[2].hosts = vec!["gw.example".to_owned()];
+    before[2].information = Some("the gateway".to_owned());
+    before[0].key_extra = wire(json!({ "vendorSpecific-000001": 1 }));
+    let mut held = domain(&before);
+    held.information = Some("a provider".to_owned());
+    held.provider_name = Some("Acme".to_owned());
+    held.extra = wire(json!({ "vendorSpecific-000001": { "a": 1, "b": 2 } }));
+    let result = |patch: Value| patched(&held, &stored(&before), &wire(patch));
+
+    let same = result(json!({})).unwrap();
+    assert_eq!(same.api_prov_dom_info, held.information);
+    assert_eq!(same.api_prov_name, held.provider_name);
+    assert_eq!(same.extra, held.extra);
+    let functions = serde_json::to_value(&same.api_prov_funcs).unwrap();
+    assert_eq!(
+        functions[2],
+        json!({
+            "apiProvFuncId": "AEF",
+            "regInfo": { "apiProvPubKey": "key 3" },
+            "apiProvFuncRole": "AEF",
+            "apiProvFuncInfo": "the gateway",
+            HOSTS_MEMBER: { "hosts": ["gw.example"] },
+        })
+    );
+    assert_eq!(functions[0]["regInfo"]["vendorSpecific-000001"], 1);
+
+    let changed = result(json!({
+        "apiProvDomInfo": null,
+        "vendorSpecific-000001": { "a": null },
+        "apiProvName": "Umbrella",
+        "apiProvDomId": "DOM9",
+        "apiProvFuncs": [wanted("AMF", 1)],
+    }))
+    .unwrap();
+    assert_eq!(changed.api_prov_dom_info, None);
+    assert_eq!(changed.api_prov_name, held.provider_name);
+    assert_eq!(changed.api_prov_dom_id, None);
+    assert_eq!(
+        changed.extra,
+        wire(json!({ "vendorSpecific-000001": { "b": 2 } }))
+    );
+    assert_eq!(changed.api_prov_funcs.unwrap().len(), 1);
+    for patch in [
+        json!({ "apiProvFuncs": 7 }),
+        json!({ "apiProvDomInfo": {} }),
+    ] {
+        assert!(matches!(result(patch), Err(Refusal::Malformed { .. })));
+    }
 }

@@ -100,6 +100,7 @@ fn first_use_takes_effect_once() {
     let subscriptions = subscriptions();
     let around = || Around {
         context: None,
+        circle: everyone(),
         subscriptions: subscriptions.iter(),
     };
     let (changes, ended) = activate(&inv, around(), OVERLAP, &now()).unwrap();
@@ -154,6 +155,7 @@ fn the_end_of_an_overlap_takes_what_was_bound_to_it() {
         let context = versioned(context.clone());
         let around = Around {
             context: Some(&context),
+            circle: everyone(),
             subscriptions: subscriptions.iter(),
         };
         let (changes, ended) = end_overlap(&inv, around, &until).unwrap();
@@ -184,6 +186,7 @@ fn the_end_of_an_overlap_takes_what_was_bound_to_it() {
 
     let around = Around {
         context: None,
+        circle: everyone(),
         subscriptions: subscriptions.iter(),
     };
     let before = after(&until, -Duration::nanoseconds(1));
@@ -205,6 +208,7 @@ fn first_use_of_an_onboarding_settles_it() {
         credential: Some(digest(0xc0)),
         public_key_text: digest(1),
         secret: Some(SealedKey::new("sealed")),
+        until: None,
     };
     let mut inv = invoker("INV");
     assert_eq!(settle(&versioned(inv.clone()), &now()), None);

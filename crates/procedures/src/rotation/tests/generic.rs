@@ -124,6 +124,7 @@ fn a_compromise_has_no_overlap() {
         credential: None,
         public_key_text: digest(9),
         secret: Some(SealedKey::new("sealed")),
+        until: None,
     });
     assert_eq!(distrust(&mut inv, &now()), []);
     inv.renewal.demand = Some(demand(DemandReason::Compromise));
@@ -174,6 +175,7 @@ fn an_answer_can_be_repeated_until_the_overlap_is_over() {
         credential: None,
         public_key_text: digest(9),
         secret: Some(SealedKey::new("sealed")),
+        until: None,
     };
     hand_over(&mut inv, successor(2), OVERLAP, &now());
     inv.renewal.handover = Some(handover.clone());

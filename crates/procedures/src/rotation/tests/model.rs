@@ -19,8 +19,8 @@ use crate::{
     changes::{Changes, Versioned},
     demand,
     onboarding::{
-        NewSecret,
-        update::{self, Issued, JudgedKey, Means, Plan, Wish},
+        NewSecret, Tally,
+        update::{self, Approval, Issued, JudgedKey, Means, Plan, Wish},
     },
     refusal::Refusal,
     state::{PublicKey, RevokedCertificate, Subscription},
@@ -213,6 +213,7 @@ impl<'a> Site<'a> {
     fn around() -> Around<'static, std::iter::Empty<&'static Subscription>> {
         Around {
             context: None,
+            circle: everyone(),
             subscriptions: std::iter::empty(),
         }
     }

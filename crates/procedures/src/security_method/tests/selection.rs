@@ -357,3 +357,48 @@ fn entries_are_bounded() {
         "{refusal:?}"
     );
 }
+
+/// TS 33.122 clause 6.5.3: where tokens are had by way of a resource owner alone, none for the invoker alone is to be had; an
+/// interface may say otherwise than its profile.
+#[test]
+fn a_resource_owner_is_not_passed_by() {
+    let of = |own: Option<Value>, of_interface: Option<Value>, other: &[SecurityMethod]| {
+        let methods: Vec<SecurityMethod> = [&[Oauth], other].concat();
+        let mut profile = profile_with("AEF", &methods, &[("a", &[])]);
+        profile.grant_types = own.map(wire);
+        let interface = &mut profile.interface_descriptions.as_mut().unwrap()[0];
+        interface.grant_types = of_interface.map(wire);
+        [api("A1", "weather", &[profile])]
+    };
+    let owner = || Some(json!(["AUTHORIZATION_CODE"]));
+    let both = || Some(json!(["AUTHORIZATION_CODE", "CLIENT_CREDENTIALS"]));
+    for (apis, expected) in [
+        (of(None, None, &[]), Some(Oauth)),
+        (of(both(), None, &[]), Some(Oauth)),
+        (of(owner(), None, &[]), None),
+        (of(owner(), None, &[Pki]), Some(Pki)),
+        (of(owner(), both(), &[]), Some(Oauth)),
+        (of(both(), owner(), &[]), None),
+    ] {
+        let wanted = request(&[at("AEF", &[Oauth, Pki])]);
+        let policy = Policy {
+            methods: vec![Oauth, Pki],
+            ..Policy::default()
+        };
+        let answer = by_policy(wanted, &apis, &policy, None).unwrap();
+        assert_eq!(selected(&answer), [expected]);
+    }
+    // What was granted before it was published so is granted no more.
+    let entry = entry_at("AEF", Some(Oauth));
+    let policy = Policy {
+        methods: vec![Oauth],
+        ..Policy::default()
+    };
+    for (apis, count) in [(of(None, None, &[]), 1), (of(owner(), None, &[]), 0)] {
+        let invoker = invoker("INV");
+        assert_eq!(
+            granted_by(&entry, &invoker, apis.iter(), &policy).count(),
+            count
+        );
+    }
+}

@@ -32,11 +32,23 @@ impl World {
     }
 
     async fn start(&self) -> Process {
+        self.start_with(None).await
+    }
+
+    async fn start_with(&self, tls_key: Option<Arc<TlsKey>>) -> Process {
         let store: Arc<dyn Store> =
             Arc::new(EmbeddedStore::open(&self.dir.path().join("store")).unwrap());
         let custody = Custody::default();
         let sealing = Arc::new(SealingKey::load(self.dir.path(), &custody).unwrap());
-        let ring = TokenRing::load(self.dir.path(), &custody, &sealing, &store, &self.now()).await;
+        let ring = TokenRing::load(
+            self.dir.path(),
+            &custody,
+            &sealing,
+            &store,
+            tls_key,
+            &self.now(),
+        )
+        .await;
         Process {
             store,
             ring: ring.unwrap(),
@@ -155,4 +167,57 @@ async fn another_sealing_key_costs_the_tokens_and_nothing_else() {
     let (handed_out, signing) = world.kids(&process);
     assert_ne!(signing, first);
     assert_eq!(handed_out, [signing]);
+}
+
+/// Each key verifies by its own algorithm alone, whatever a header says; and the key of the OpenCAPIF profile counts in that profile alone.
+#[tokio::test]
+async fn no_key_takes_the_algorithm_of_another() {
+    use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+
+    let world = World::new();
+    let now = world.now();
+    let end = now.0.unix_timestamp() + 60;
+    let claims = json!({ "iss": "INV", "scope": "3gpp#AEF:weather", "exp": end });
+    let process = world.start().await;
+    let plain = process.ring.sign("at+jwt", &claims, &now).unwrap();
+    assert!(process.ring.verify(plain.expose(), &now).is_some());
+    drop(process);
+
+    let custody = Custody::default();
+    let key = Arc::new(TlsKey::open(world.dir.path(), &custody).unwrap());
+    let process = world.start_with(Some(key)).await;
+    let lenient = process.ring.sign("at+jwt", &claims, &now).unwrap();
+    for (token, alg) in [(&plain, Algorithm::ES256), (&lenient, Algorithm::RS256)] {
+        let token = token.expose();
+        let header = jsonwebtoken::decode_header(token).unwrap();
+        assert_eq!(header.alg, alg);
+        assert!(process.ring.verify(token, &now).is_some(), "{alg:?}");
+        let (_, rest) = token.split_once('.').unwrap();
+        for other in ["ES256", "RS256", "PS256", "HS256", "none"] {
+            let header = json!({ "typ": "at+jwt", "alg": other, "kid": header.kid });
+            let forged = format!(
+                "{}.{rest}",
+                BASE64_URL_SAFE_NO_PAD.encode(header.to_string())
+            );
+            assert!(
+                process.ring.verify(&forged, &now).is_none(),
+                "{alg:?} as {other}"
+            );
+        }
+        // Who is named by the other key did not sign.
+        let kids = process.ring.jwk_set(&now).keys;
+        for kid in kids.iter().filter_map(|key| key.common.key_id.clone()) {
+            let alg = format!("{alg:?}");
+            let named = json!({ "typ": "at+jwt", "alg": alg, "kid": kid });
+            let named = format!(
+                "{}.{rest}",
+                BASE64_URL_SAFE_NO_PAD.encode(named.to_string())
+            );
+            assert!(named == token || process.ring.verify(&named, &now).is_none());
+        }
+    }
+    drop(process);
+
+    let process = world.start().await;
+    assert!(process.ring.verify(lenient.expose(), &now).is_none());
 }

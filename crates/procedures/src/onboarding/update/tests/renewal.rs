@@ -56,6 +56,7 @@ fn new_material_is_handed_over_beside_the_old() {
                 credential: None,
                 public_key_text: Digest::of(b"request 2"),
                 secret: Some(SealedKey::new("2")),
+                until: None,
             })
         );
         assert_eq!(

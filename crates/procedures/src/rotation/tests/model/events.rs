@@ -159,6 +159,7 @@ impl Site<'_> {
                 std::iter::empty(),
                 std::iter::empty(),
                 Self::around(),
+                &Tally::default(),
                 &self.now,
             )
             .unwrap();
@@ -204,9 +205,12 @@ impl Site<'_> {
                 },
                 terms: &self.terms,
                 standing,
+                approval: Approval::AsOnboarded,
+                pending: None,
                 now: &self.now,
             },
         )
+        .map_err(|denial| denial.refusal)
     }
 
     /// A call that is made with a certificate: the first one of it makes it the one in use, whatever becomes of the call.

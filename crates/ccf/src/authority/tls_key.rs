@@ -1,0 +1,114 @@
+//! The key of the core function's own certificate where it is kept across renewals, and signs access tokens too: AEFs of OpenCAPIF
+//! take their key from the certificate that the core function shows, once, and know no other way. Only in that profile.
+
+use std::path::Path;
+
+use capif_spec::{common::Redacted, security::AccessTokenClaims};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, EncodingKey, Header, Validation,
+    jwk::{Jwk, PublicKeyUse, ThumbprintHash},
+};
+use rcgen::{KeyPair, PKCS_RSA_SHA256, RsaKeySize};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::{AuthorityError, custody::Custody};
+
+/// Where it lies within the CCF's folder.
+const FILE: &str = "keys/opencapif.key";
+
+/// An RSA key of 2048 bits.
+pub(crate) struct TlsKey {
+    pem: Zeroizing<String>,
+    signing: EncodingKey,
+    verifying: DecodingKey,
+    jwk: Jwk,
+    kid: String,
+}
+
+impl std::fmt::Debug for TlsKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TlsKey")
+            .field("kid", &self.kid)
+            .finish_non_exhaustive()
+    }
+}
+
+impl TlsKey {
+    /// Opens the key of a folder, which is made the first time.
+    ///
+    /// # Errors
+    /// When it can be neither read nor made.
+    pub(crate) fn open(dir: &Path, custody: &Custody) -> Result<Self, AuthorityError> {
+        if !dir.join(FILE).exists() {
+            let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?;
+            custody.write(dir, FILE, &Zeroizing::new(key.serialize_pem()))?;
+        }
+        let pem = custody.read(dir, FILE)?;
+        let unusable = |error: jsonwebtoken::errors::Error| {
+            AuthorityError::Material(format!("{FILE}: {error}"))
+        };
+        let signing = EncodingKey::from_rsa_pem(pem.as_bytes()).map_err(unusable)?;
+        let mut jwk = Jwk::from_encoding_key(&signing, Algorithm::RS256).map_err(unusable)?;
+        let kid = jwk.thumbprint(ThumbprintHash::SHA256).map_err(unusable)?;
+        jwk.common.key_id = Some(kid.clone());
+        jwk.common.public_key_use = Some(PublicKeyUse::Signature);
+        Ok(Self {
+            verifying: DecodingKey::from_jwk(&jwk).map_err(unusable)?,
+            pem,
+            signing,
+            jwk,
+            kid,
+        })
+    }
+
+    /// The key to be certified.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn key_pair(&self) -> Result<KeyPair, AuthorityError> {
+        Ok(KeyPair::from_pkcs8_pem_and_sign_algo(
+            &self.pem,
+            &PKCS_RSA_SHA256,
+        )?)
+    }
+
+    /// Signs claims with RS256, as a compact JWS whose header tells their kind.
+    ///
+    /// # Errors
+    /// When signing fails.
+    pub(crate) fn sign(
+        &self,
+        typ: &str,
+        claims: &impl Serialize,
+    ) -> Result<Redacted, AuthorityError> {
+        let header = Header {
+            typ: Some(typ.to_owned()),
+            kid: Some(self.kid.clone()),
+            ..Header::new(Algorithm::RS256)
+        };
+        jsonwebtoken::encode(&header, claims, &self.signing)
+            .map(Redacted::from)
+            .map_err(|error| AuthorityError::Material(format!("signing a token: {error}")))
+    }
+
+    /// Whether this is the name of the key.
+    pub(crate) fn is_named(&self, kid: &str) -> bool {
+        self.kid == kid
+    }
+
+    /// Whether it signed a token.
+    pub(crate) fn signed(&self, token: &str) -> bool {
+        let mut validation = Validation::new(Algorithm::RS256);
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        validation.validate_aud = false;
+        validation.required_spec_claims.clear();
+        jsonwebtoken::decode::<AccessTokenClaims>(token, &self.verifying, &validation).is_ok()
+    }
+
+    /// The public half (RFC 7517).
+    pub(crate) fn jwk(&self) -> &Jwk {
+        &self.jwk
+    }
+}
