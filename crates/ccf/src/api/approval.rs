@@ -9,7 +9,7 @@ use std::sync::Arc;
 use capif_procedures::{
     changes::{Changes, Versioned},
     onboarding::{
-        Admission, Denial, handover_purpose,
+        Admission, Denial,
         pending::{self, Queue},
         update::{self, Approval, JudgedKey, Means, Wish},
     },
@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 
 use super::{
     issues::OF_DENIED,
-    onboarding::{RESOURCE, test},
+    onboarding::{RESOURCE, issue, test},
     problem::ApiError,
     renewal,
 };
@@ -143,14 +143,7 @@ async fn onboard(
     now: &DateTime,
 ) -> Result<Decided, ApiError> {
     let id = &held.record.id;
-    let certificate = core.authorities.sign(admission.order(), now.0).await?;
-    let secret = if admission.needs_secret() {
-        let attempt = admission.attempt().map(ToString::to_string);
-        let purpose = handover_purpose(id, &attempt.unwrap_or_default());
-        Some(renewal::new_secret(core, &purpose)?)
-    } else {
-        None
-    };
+    let (certificate, secret) = issue(core, &admission, id, now).await?;
     let (changes, told) = {
         let records = core.view.read();
         let (mut changes, answer) = admission.complete(

@@ -4,16 +4,16 @@ use capif_procedures::{
     changes::Changes,
     delivery, offboarding,
     onboarding::{
-        self, Candidate, Credential, handover_purpose, pending, repetition,
+        self, Admission, Candidate, Credential, NewSecret, handover_purpose, pending, repetition,
         update::{self, Issued, JudgedKey, Means, Plan, Wish},
     },
     refusal::Refusal,
     rotation,
-    state::DepartureReason,
+    state::{Certificate, DepartureReason},
 };
 use capif_spec::{
     api_invoker_management::{ApiInvokerEnrolmentDetails, ApiInvokerEnrolmentDetailsPatch},
-    common::ApiInvokerId,
+    common::{ApiInvokerId, DateTime},
 };
 use capif_transport::Body;
 use http::{Response, StatusCode};
@@ -99,14 +99,7 @@ pub(crate) fn create(call: Call) -> Answer {
                 Err(error) => Err(error),
             };
         }
-        let certificate = core.authorities.sign(admission.order(), call.now.0).await?;
-        let secret = if admission.needs_secret() {
-            let attempt = admission.attempt().map(ToString::to_string);
-            let purpose = handover_purpose(&id, &attempt.unwrap_or_default());
-            Some(renewal::new_secret(core, &purpose)?)
-        } else {
-            None
-        };
+        let (certificate, secret) = issue(core, &admission, &id, &call.now).await?;
         let (changes, answer) = {
             let records = core.view.read();
             let (mut changes, answer) = admission.complete(
@@ -132,6 +125,22 @@ pub(crate) fn create(call: Call) -> Answer {
             Err(error) => Err(error),
         }
     })
+}
+
+/// Makes out what an admission is to bring: the certificate, and the Onboard_Secret where one is due.
+pub(super) async fn issue(
+    core: &Core,
+    admission: &Admission,
+    id: &ApiInvokerId,
+    now: &DateTime,
+) -> Result<(Certificate, Option<NewSecret>), ApiError> {
+    let certificate = core.authorities.sign(admission.order(), now.0).await?;
+    if !admission.needs_secret() {
+        return Ok((certificate, None));
+    }
+    let attempt = admission.attempt().map(ToString::to_string);
+    let purpose = handover_purpose(id, &attempt.unwrap_or_default());
+    Ok((certificate, Some(renewal::new_secret(core, &purpose)?)))
 }
 
 /// What an enrolment that waits for approval leads to must come to its invoker in some way.
