@@ -122,11 +122,12 @@ impl Refused {
 /// enrolment is a fault behind it.
 fn status_of(kind: ErrorKind) -> StatusCode {
     match kind {
-        ErrorKind::Usage => StatusCode::BAD_REQUEST,
         ErrorKind::NotFound => StatusCode::NOT_FOUND,
         ErrorKind::TimedOut => StatusCode::GATEWAY_TIMEOUT,
         ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        ErrorKind::Refused
+        // An enrolment that was cleared away is wrong use of the folder, not of the sidecar.
+        ErrorKind::Usage
+        | ErrorKind::Refused
         | ErrorKind::Authentication
         | ErrorKind::Network
         | ErrorKind::Conflict => StatusCode::BAD_GATEWAY,
@@ -277,6 +278,7 @@ mod tests {
             status_of(ErrorKind::Authentication),
             StatusCode::BAD_GATEWAY
         );
+        assert_eq!(status_of(ErrorKind::Usage), StatusCode::BAD_GATEWAY);
         assert_eq!(status_of(ErrorKind::NotFound), StatusCode::NOT_FOUND);
         assert_eq!(status_of(ErrorKind::TimedOut), StatusCode::GATEWAY_TIMEOUT);
     }
