@@ -2,6 +2,7 @@
 //! none by which a client could pretend to be what only the gateway knows.
 
 use capif_spec::common::{AefId, ApiInvokerId};
+use capif_transport::{is_of_connection, remove_connection_headers};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// The header that tells the API who calls. Only the gateway sets it.
@@ -12,19 +13,6 @@ pub(crate) const AEF_ID: &str = "capif-aef-id";
 
 /// The header that names the request in the gateway's log.
 pub(crate) const REQUEST_ID: &str = "capif-request-id";
-
-/// Headers of one connection (RFC 9110 section 7.6.1).
-const HOP_BY_HOP: [&str; 9] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// Headers that claim an identity or an origin, however they are written; a name that ends in `-` stands for all that begin so.
 const IDENTITY: [&str; 30] = [
@@ -104,22 +92,6 @@ pub(crate) fn to_client(headers: &mut HeaderMap) {
     remove_connection_headers(headers);
 }
 
-fn remove_connection_headers(headers: &mut HeaderMap) {
-    let nominated: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in nominated {
-        headers.remove(name);
-    }
-    for name in HOP_BY_HOP {
-        headers.remove(name);
-    }
-}
-
 /// A name as the least careful of servers reads it: every sign is a hyphen.
 fn plain(name: &str) -> String {
     name.replace(|character: char| !character.is_ascii_alphanumeric(), "-")
@@ -142,7 +114,7 @@ fn is_identity(name: &str) -> bool {
 fn is_disguised(name: &str) -> bool {
     const FRAMING: &str = "content-length";
     let read = plain(name);
-    read != name && (read == FRAMING || HOP_BY_HOP.contains(&read.as_str()))
+    read != name && (read == FRAMING || is_of_connection(&read))
 }
 
 #[cfg(test)]

@@ -30,7 +30,11 @@ mod profile;
 mod acceptor;
 pub use acceptor::{Acceptor, ClientCertificates, ServerTls};
 
+mod hop;
+
 mod body;
+pub use hop::{is_of_connection, remove_connection_headers};
+
 pub use body::{Body, BodyError, BoxError, boxed, collect, empty, full, is_absent};
 
 mod connections;

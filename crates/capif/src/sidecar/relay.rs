@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use capif_client::ErrorKind;
 use capif_spec::common::ProblemDetails;
-use capif_transport::{Body, Connection, Handler, full};
+use capif_transport::{Body, Connection, Handler, full, remove_connection_headers};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use serde_json::json;
 
@@ -12,16 +12,6 @@ use crate::enrol::Enrolled;
 
 /// Where the sidecar says how it stands.
 const STATUS: &str = "/.well-known/capif-sidecar";
-
-/// Headers of an answer that concern the connection that it came over (RFC 9110 section 7.6.1).
-const OF_CONNECTION: [&str; 6] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// The handler of the socket for applications.
 pub(super) struct Relay {
@@ -47,9 +37,7 @@ impl Relay {
             tracing::warn!(api = name, %failure, "the call got no answer");
             Refused::new(status_of(kind), failure.to_string())
         })?;
-        for name in OF_CONNECTION {
-            response.headers_mut().remove(name);
-        }
+        remove_connection_headers(response.headers_mut());
         Ok(response)
     }
 

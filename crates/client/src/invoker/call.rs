@@ -10,10 +10,8 @@ use capif_spec::{
     publish_service::ServiceApiDescription,
     security::{AccessTokenRsp, Scope},
 };
-use capif_transport::{Body, ClientError, collect, full};
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header, request,
-};
+use capif_transport::{Body, ClientError, collect, full, remove_connection_headers};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header, request};
 use http_body_util::BodyExt;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -357,29 +355,9 @@ impl Head {
 /// The headers that are the call's own: not those of one connection (RFC 9110 section 7.6.1), and not those by which this
 /// invoker says who it is and whom it means.
 fn forwarded(mut headers: HeaderMap) -> HeaderMap {
-    const OURS: [HeaderName; 10] = [
-        header::AUTHORIZATION,
-        header::CONNECTION,
-        header::HOST,
-        header::PROXY_AUTHENTICATE,
-        header::PROXY_AUTHORIZATION,
-        header::TE,
-        header::TRAILER,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        HeaderName::from_static("keep-alive"),
-    ];
-    let nominated: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in OURS.iter().chain(&nominated) {
-        headers.remove(name);
-    }
-    headers.remove("proxy-connection");
+    remove_connection_headers(&mut headers);
+    headers.remove(header::AUTHORIZATION);
+    headers.remove(header::HOST);
     headers
 }
 
