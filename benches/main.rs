@@ -69,8 +69,15 @@ mod wire;
 
 use std::time::Duration;
 
+use capif_ccf::config::Compat;
+
 /// How long something that must happen is waited for.
 const SOON: Duration = Duration::from_secs(30);
+
+/// What is measured keeps to the standard.
+fn compat() -> Compat {
+    Compat::None
+}
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -17,6 +17,7 @@ use http::StatusCode;
 
 use crate::{
     arguments::Arguments,
+    cores::without_bounds,
     enrolment::{Invoker, Proof, Target},
     process::Machine,
     time_to_refusal::{Api, gateway},
@@ -41,6 +42,7 @@ pub async fn run(arguments: &Arguments) {
 
     let mut machine = Machine::new();
     machine.capif(&["init"]).await.done();
+    without_bounds(&mut machine);
     let _core = machine.core_function().await;
     // Each is measured on one processor.
     machine.set("TOKIO_WORKER_THREADS", "1");

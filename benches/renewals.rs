@@ -24,6 +24,7 @@ use serde_json::json;
 use crate::{
     SOON,
     arguments::Arguments,
+    cores::without_bounds,
     cuts::Relay,
     figures::summary,
     process::{Machine, system_clock},
@@ -59,6 +60,7 @@ pub async fn run(arguments: &Arguments) {
     let mut machine = Machine::new();
     machine.set("CAPIF_RENEWAL__OVERLAP_MINUTES", "1");
     machine.capif(&["init"]).await.done();
+    without_bounds(&mut machine);
     let core = machine.core_function().await;
     let address = core.word_after("serving at ");
     let relay = Relay::start(address.trim_end_matches(';').parse().unwrap(), seed).await;

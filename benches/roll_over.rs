@@ -17,6 +17,7 @@ use http::StatusCode;
 
 use crate::{
     arguments::Arguments,
+    cores::without_bounds,
     enrolment::Invoker,
     process::{Machine, system_clock},
     renewals,
@@ -33,6 +34,7 @@ pub async fn run(arguments: &Arguments) {
     let upstream = format!("http://{}", api.local_addr());
     let mut machine = Machine::new();
     machine.capif(&["init"]).await.done();
+    without_bounds(&mut machine);
     let _core = machine.core_function().await;
     let (_gateway, target) = gateway(&machine, 0, &upstream, &[]).await;
 

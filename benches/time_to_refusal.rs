@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::{
     arguments::Arguments,
+    cores::without_bounds,
     enrolment::{Invoker, Target},
     figures::summary,
     process::{Machine, Service},
@@ -86,6 +87,7 @@ pub async fn run(arguments: &Arguments) {
     let upstream = format!("http://{}", api.local_addr());
     let mut machine = Machine::new();
     machine.capif(&["init"]).await.done();
+    without_bounds(&mut machine);
     let _core = machine.core_function().await;
     let mut services = Vec::new();
     let mut targets = Vec::new();

@@ -50,6 +50,7 @@ async fn world() -> (World, Receiver) {
     world.config.callbacks = CallbacksSection {
         allow: vec![target.parse().unwrap()],
         ca_file: world.dir.path().join("ca/root.pem"),
+        ..CallbacksSection::default()
     };
     world.resume().await;
     (world, receiver)

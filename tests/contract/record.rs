@@ -68,6 +68,8 @@ impl Record {
             return (status, mistakes);
         }
         match shape["content"].as_object() {
+            // None is described; ours says in words where it leads, for those who are not sent on by themselves.
+            None if answer.status.is_redirection() => drop(answer.cause()),
             None if !answer.body.is_empty() => mistakes.push("has a body".to_owned()),
             None => {}
             Some(content) => {

@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use super::record::Record;
 use crate::{
     support::{
-        World, keys,
+        World,
+        certificates::{forged, issuing},
+        keys,
         people::{INVOKERS, enrolment_for, wishes},
         raw::{Pems, Raw},
         wire::Answer,
@@ -130,6 +132,15 @@ impl Walk<'_> {
         }
         self.ask(&ready.who, operation, "in order", request, &[success])
             .await;
+        if operation.is_update() {
+            let mut request = ready.request(self.scene);
+            let minimal = HeaderValue::from_static("respond-async, return=minimal");
+            request.headers_mut().insert("prefer", minimal);
+            let what = "nothing wanted";
+            let answer = self.ask(&ready.who, operation, what, request, &[204]).await;
+            let applied = answer.headers.get("preference-applied");
+            assert!(applied.is_some_and(|applied| applied == "return=minimal"));
+        }
     }
 
     /// Nobody, somebody of another kind, somebody else of the same kind.
@@ -401,6 +412,15 @@ pub(super) async fn special_cases(record: &Record) {
     let answer = world.onboard(&credential, &wanted).await;
     record.answered("CreateOnboardedAPIInvoker", "not for this API", &answer);
     assert_eq!(answer.status, StatusCode::FORBIDDEN, "{}", answer.json());
+
+    // Who claims to be somebody, and is not, is not taken for nobody.
+    let own = (invoker.id.as_str(), "API_INVOKER");
+    let pems = forged(&world, Some(&issuing(&world)), own, |_| {});
+    let caller = world.with_certificate(&pems);
+    let path = "/open-api-disc/v1/service-apis";
+    let answer = caller.json(Method::GET, path, None).await;
+    record.answered("GetServAPIs", "a certificate of nobody", &answer);
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
 
     // A name that the domain has given away.
     let answer = domain

@@ -6,10 +6,13 @@ The plan says where everything is. Each step is one line of JSON on standard out
 exit code 1. The SDK writes its own log into ./logs.
 """
 
+import http.server
 import inspect
 import json
 import os
+import queue
 import sys
+import threading
 
 import requests
 
@@ -29,6 +32,34 @@ def told(method, *arguments, features):
     if "supp_features" in inspect.signature(method).parameters:
         return method(*arguments, supp_features=features)
     return method(*arguments)
+
+
+class Receiver(http.server.BaseHTTPRequestHandler):
+    """What deployed clients run to be notified: a server without TLS."""
+
+    heard = queue.Queue()
+
+    def do_POST(self):
+        length = int(self.headers["Content-Length"])
+        self.heard.put((self.path, json.loads(self.rfile.read(length))))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def heard(name, path, event, **about):
+    """Waits for the next notification, and checks that it is this one."""
+    try:
+        found, notice = Receiver.heard.get(timeout=20)
+    except queue.Empty:
+        check(name, False, error="nothing came")
+    # The SDK ends its callback with a slash.
+    fits = found.rstrip("/") == path and notice["events"] == event and "subscriptionId" in notice
+    detail = notice.get("eventDetail", {})
+    fits = fits and all(detail.get(member) == [value] for member, value in about.items())
+    check(name, fits, path=found, notice=notice)
 
 
 def configuration(plan):
@@ -51,7 +82,7 @@ def configuration(plan):
         "debug_mode": "True",
         "invoker": {
             "invoker_folder": os.path.join(plan["folder"], "invoker"),
-            "capif_callback_url": "http://127.0.0.1:9/callback",
+            "capif_callback_url": f"http://127.0.0.1:{plan['receiver']}/callback",
             "supported_features": "fffffff",
             "check_authentication_data": {"ip": "", "port": ""},
             "cert_generation": subject,
@@ -75,7 +106,7 @@ def configuration(plan):
             "events": {
                 "description": ["API_INVOKER_OFFBOARDED"],
                 "eventFilters": [],
-                "notificationDestination": "http://127.0.0.1:9/events",
+                "notificationDestination": f"http://127.0.0.1:{plan['receiver']}/events",
                 "websockNotifConfig": {
                     "websocketUri": "",
                     "requestWebsocketUri": True,
@@ -160,6 +191,10 @@ def main():
         with open(config_file, "w") as file:
             json.dump(config, file)
 
+    address = ("127.0.0.1", plan["receiver"])
+    server = http.server.ThreadingHTTPServer(address, Receiver)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
     save()
     with open(config["provider"]["api_description_path"], "w") as file:
         json.dump(description(plan), file)
@@ -198,8 +233,6 @@ def main():
     events = sdk.capif_provider_event_feature(config_file)
     refused = told(events.create_subscription, "offboarded", ids["AEF-1"], features="0")
     check("provider subscribed", refused is None, answer=str(refused))
-    refused = events.delete_subscription("offboarded", ids["AEF-1"])
-    check("provider unsubscribed", refused is None, answer=str(refused))
 
     before = dict(ids)
     told(provider.update_provider, features="fff")
@@ -237,6 +270,12 @@ def main():
     check("invoker subscribed", refused is None, answer=str(refused))
     refused = told(subscriber.update_subcription, "apis", features="0")
     check("subscription updated", refused is None, answer=str(refused))
+    provider.publish_req["service_api_id"] = api_id
+    provider.publish_req["publisher_apf_id"] = provider.provider_capif_ids["APF-1"]
+    provider.publish_req["publisher_aefs_ids"] = [provider.provider_capif_ids["AEF-1"]]
+    provider.unpublish_service()
+    api_id = provider.publish_services()["apiId"]
+    heard("invoker told", "/callback", "SERVICE_API_AVAILABLE", apiIds=api_id)
     refused = subscriber.delete_subscription("apis")
     check("invoker unsubscribed", refused is None, answer=str(refused))
 
@@ -254,6 +293,9 @@ def main():
 
     invoker.offboard_invoker()
     step("invoker offboarded", ok=True)
+    heard("provider told", "/events", "API_INVOKER_OFFBOARDED", apiInvokerIds=invoker_id)
+    refused = events.delete_subscription("offboarded", aef)
+    check("provider unsubscribed", refused is None, answer=str(refused))
     answer = requests.get(
         plan["call"],
         headers={"Authorization": f"Bearer {discoverer.token}"},

@@ -14,7 +14,9 @@ async fn someone_elses_gateway_serves_our_invokers() {
     };
     let core = Core::start().await;
     core.user("ada", "correct horse");
-    let output = core.run(python, "gateway.py", json!({})).await;
+    // Nobody listens there: nothing of this run subscribes.
+    let plan = json!({ "receiver": 9 });
+    let output = core.run(python, "gateway.py", plan).await;
     let said = String::from_utf8_lossy(&output.stdout);
     let steps: Vec<Value> = said
         .lines()

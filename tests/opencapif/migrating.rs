@@ -24,16 +24,18 @@ async fn the_commands_of_the_page_lead_to_a_user_who_enrols() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap().port()
     };
-    let (core, accounts) = (free(), free());
+    let (core, accounts, plain) = (free(), free(), free());
     machine.set("CAPIF_CCF__LISTEN", &format!("127.0.0.1:{core}"));
     machine.set(
         "CAPIF_ACCOUNT_SERVICE__LISTEN",
         &format!("127.0.0.1:{accounts}"),
     );
     let script = commands(page)
-        .replace("localhost:8443", &format!("localhost:{core}"))
-        .replace("localhost:8084", &format!("localhost:{accounts}"));
+        .replace("capifcore:8443", &format!("capifcore:{core}"))
+        .replace("localhost:8084", &format!("localhost:{accounts}"))
+        .replace("127.0.0.1:8080", &format!("127.0.0.1:{plain}"));
     assert!(script.contains("capif serve") && script.contains("createUser"));
+    assert!(!script.contains(":8443") && !script.contains(":8084"));
     let file = machine.work().join("migrating.sh");
     // A command that fails leaves no core function behind.
     let around = "set -euo pipefail\nset -m\ntrap 'kill %1 2>/dev/null || true' EXIT\n";
@@ -58,6 +60,9 @@ async fn the_commands_of_the_page_lead_to_a_user_who_enrols() {
     assert!(said.contains("ada") && said.contains("admin"), "{said}");
     let read = |name: &str| std::fs::read_to_string(machine.work().join(name)).unwrap();
     assert!(read("auth.json").contains("\"ca_root\""));
+    assert!(said.contains("\"ccf_publish_url\""), "{said}");
+    assert!(read("nef.json").contains("\"access_token\""));
+    assert!(read("root.json").contains("BEGIN CERTIFICATE"));
     assert!(read("metadata.json").contains("introspection_endpoint"));
     assert!(log.contains("compat: opencapif"), "{log}");
 }

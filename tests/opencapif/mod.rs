@@ -4,6 +4,7 @@
 //! did not run.
 
 mod dialect;
+mod field;
 mod gateway;
 mod migrating;
 
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     backend::Backend,
+    lasting_address,
     process::{Machine, Service},
 };
 
@@ -37,8 +39,14 @@ struct Core {
 
 impl Core {
     async fn start() -> Self {
+        Self::telling("[]").await
+    }
+
+    /// The same, with receivers of notifications that know nothing of TLS.
+    async fn telling(insecure: &str) -> Self {
         let mut machine = Machine::new();
         machine.set("CAPIF_COMPAT", "opencapif");
+        machine.set("CAPIF_CALLBACKS__INSECURE_HTTP", insecure);
         machine.set("CAPIF_ACCOUNT_SERVICE__ENABLED", "true");
         machine.set("CAPIF_ACCOUNT_SERVICE__LISTEN", "127.0.0.1:0");
         machine.capif(&["init"]).await.done();
@@ -139,9 +147,10 @@ impl Core {
 }
 
 /// Section by section what the SDK does: a provider onboards, publishes, updates; an invoker onboards, discovers, negotiates, fetches
-/// a token, calls through our gateway, subscribes; a call is logged by the token's signature; both leave.
+/// a token, calls through our gateway, subscribes and is told over plain HTTP; a call is logged by the token's signature; both leave.
 async fn life(python: PathBuf, steps: usize) {
-    let core = Core::start().await;
+    let receiver = lasting_address();
+    let core = Core::telling(&format!("[\"{receiver}\"]")).await;
     core.user("ada", "correct horse");
     core.machine
         .capif(&["provider", "add", "acme"])
@@ -159,6 +168,7 @@ async fn life(python: PathBuf, steps: usize) {
         "api_name": "weather",
         "call": format!("https://{address}/weather/v1/today"),
         "root": core.machine.ccf_folder().join("ca/root.pem"),
+        "receiver": receiver.port(),
     });
     let output = core.run(python, "flow.py", plan).await;
     let said = String::from_utf8_lossy(&output.stdout);
@@ -172,7 +182,7 @@ async fn life(python: PathBuf, steps: usize) {
 #[tokio::test]
 async fn the_published_sdk_goes_through_its_life() {
     if let Some(python) = python("CAPIF_TEST_OPENCAPIF", "tests/opencapif/sdk") {
-        life(python, 22).await;
+        life(python, 24).await;
     }
 }
 
@@ -181,6 +191,6 @@ async fn the_published_sdk_goes_through_its_life() {
 async fn the_older_sdk_goes_through_its_life() {
     let made_by = "tests/opencapif/sdk gateway";
     if let Some(python) = python("CAPIF_TEST_PROVIDER_GATEWAY", made_by) {
-        life(python, 21).await;
+        life(python, 23).await;
     }
 }

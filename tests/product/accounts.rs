@@ -1,8 +1,11 @@
 //! The account service: administrators make accounts, users fetch credentials with them, strangers get nothing.
 
+mod leftovers;
+
 use std::net::SocketAddr;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use capif_ccf::config::Config;
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -27,12 +30,20 @@ impl Site {
     }
 
     async fn with(registration: bool, plaintext: Option<SocketAddr>) -> Self {
+        Self::with_config(|config| {
+            let section = &mut config.account_service;
+            section.registration = registration;
+            section.insecure_plaintext_listen = plaintext;
+        })
+        .await
+    }
+
+    async fn with_config(change: impl FnOnce(&mut Config)) -> Self {
         let world = World::with(|config| {
             let section = &mut config.account_service;
             section.enabled = true;
             section.listen = "127.0.0.1:0".parse().unwrap();
-            section.registration = registration;
-            section.insecure_plaintext_listen = plaintext;
+            change(config);
         })
         .await;
         let password = reveal(world.first_password.as_ref().unwrap()).to_owned();
@@ -163,10 +174,9 @@ async fn users_enrol_with_what_they_fetch() {
     let left = given["access_token"].as_str().unwrap();
     let path = format!("/deleteUser/{uuid}");
     assert_eq!(site.ask("DELETE", &path, Some(&by), None).await.status, 204);
-    // What it was given goes with the account, and does not come back with another one of the name.
+    // What it was given goes with the account, and does not come back with another one of the name, not even in the same second.
     let body = enrolment(&keys::request(&keys::p256()));
     assert_eq!(world.onboard(left, &body).await.status, 401);
-    world.clock.advance(time::Duration::seconds(2));
     assert_eq!(site.make("ada", "another horse").await.status, 201);
     assert_eq!(world.onboard(left, &body).await.status, 401);
     assert_eq!(world.register(left, &functions).await.status, 401);
@@ -186,81 +196,124 @@ async fn users_enrol_with_what_they_fetch() {
     );
 }
 
-/// What the holder of an account enrolled is told and removed by the account's name, also once the account is gone; what others
-/// enrolled stays.
+/// An administrator's tokens end with its account, and are not those of the next one of the name.
 #[tokio::test]
-async fn leftovers_of_an_account_are_shown_and_removed() {
-    let site = Site::start().await;
-    let world = &site.world;
-    let mut left = Vec::new();
-    for name in ["ada", "eve"] {
-        site.make(name, "correct horse").await;
-        let token = site.getauth(name, "correct horse").await;
-        let token = token["access_token"].as_str().unwrap().to_owned();
-        let request = keys::request(&keys::p256());
-        let onboarded = world.onboard(&token, &enrolment(&request)).await;
-        let id = onboarded.json()["apiInvokerId"].clone();
-        let token = site.getauth(name, "correct horse").await;
-        let token = token["access_token"].as_str().unwrap().to_owned();
-        let functions =
-            ["AMF", "APF", "AEF"].map(|role| function(role, &keys::request(&keys::p256())));
-        let registered = world.register(&token, &functions).await;
-        left.push((id, registered.json()["apiProvDomId"].clone()));
-    }
-    let [(ada, of_ada), (eve, of_eve)] = left.try_into().unwrap();
-    let by = |rows: &[Value]| {
-        let mut by: Vec<Value> = rows.iter().map(|row| row["issuer"].clone()).collect();
-        by.sort_by_key(Value::to_string);
-        by
+async fn tokens_end_with_their_account() {
+    let mut site = Site::start().await;
+    let by = basic("admin", &site.password);
+    let said = site.ask("POST", "/login", Some(&by), None).await.json();
+    let token = |member: &str| format!("Bearer {}", said[member].as_str().unwrap());
+    let (access, refresh) = (token("access_token"), token("refresh_token"));
+    let gone = async |site: &Site| {
+        let users = site.ask("GET", "/getUsers", Some(&access), None).await;
+        let next = site.ask("POST", "/refresh", Some(&refresh), None).await;
+        // It is no password either.
+        let auth = site.ask("GET", "/getauth", Some(&access), None).await;
+        let statuses = [users.status, next.status, auth.status].map(|status| status.as_u16());
+        assert_eq!(statuses, [401; 3]);
     };
-    for what in ["invokers", "providers"] {
-        let rows = world.list(what).await;
-        assert_eq!(by(&rows), ["account ada", "account eve"], "{what}");
-    }
-    let shown = async |name: &str| {
-        let path = format!("/accounts/enrolled?name={name}");
-        world.operator(http::Method::GET, &path, None).await
-    };
-    let (status, rows) = shown("ada").await;
-    assert_eq!(status, StatusCode::OK);
-    let rows = rows.as_array().unwrap();
-    let said = rows.iter().map(|row| (&row["what"], &row["id"]));
-    let said: Vec<_> = said.collect();
-    assert_eq!(
-        said,
-        [(&json!("invoker"), &ada), (&json!("provider"), &of_ada)]
-    );
-    let everyones = world.list("accounts/enrolled").await;
-    assert_eq!(everyones.len(), 4);
-    let of_eve_too = everyones.iter().filter(|row| row["account"] == "eve");
-    assert_eq!(of_eve_too.count(), 2);
-    assert_eq!(shown("nobody").await.0, StatusCode::NOT_FOUND);
-    assert_eq!(shown("admin").await.1, json!([]));
+    let name = json!({ "name": "admin" });
+    let removed = site
+        .world
+        .operator(http::Method::POST, "/accounts/remove", Some(name));
+    assert_eq!(removed.await.0, StatusCode::OK);
+    gone(&site).await;
+    site.world.stop().await;
+    site.world.resume().await;
+    assert!(site.world.first_password.is_some(), "there is another one");
+    gone(&site).await;
+}
 
-    let name = json!({ "name": "ada" });
-    let ask = async |path: &str| {
-        let asked = world.operator(http::Method::POST, path, Some(name.clone()));
-        asked.await
-    };
-    // Also when the account is gone already.
-    assert_eq!(ask("/accounts/remove").await.0, StatusCode::OK);
-    let (status, gone) = ask("/accounts/purge").await;
-    assert_eq!(status, StatusCode::OK, "{gone}");
-    assert_eq!(gone, json!(rows));
-    assert_eq!(ask("/accounts/purge").await.0, StatusCode::NOT_FOUND);
-    let invokers = world.list("invokers").await;
-    let providers = world.list("providers").await;
-    assert_eq!((invokers.len(), providers.len()), (1, 1));
-    assert_eq!(invokers[0]["apiInvokerId"], eve);
-    assert_eq!(providers[0]["apiProvDomId"], of_eve);
-    let records = world.list("audit").await;
-    let purged = records
-        .iter()
-        .filter(|row| row["record"]["detail"] == "all of account ada");
-    let purged: Vec<_> = purged
-        .map(|row| row["record"]["operation"].clone())
-        .collect();
-    assert_eq!(purged, ["Offboard", "RemoveProvider"]);
+/// Of many who ask for one name at once, one has it.
+#[tokio::test]
+async fn a_name_is_taken_once() {
+    let site = Site::start().await;
+    let by = site.signed_in().await;
+    let asked = (0..6).map(|_| {
+        let user = Some(user("ada", "correct horse"));
+        site.ask("POST", "/createUser", Some(&by), user)
+    });
+    let answers = futures_util::future::join_all(asked).await;
+    let mut statuses: Vec<u16> = answers.iter().map(|said| said.status.as_u16()).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 409, 409, 409, 409, 409]);
+    let made = answers.iter().find(|said| said.status == 201).unwrap();
+    let accounts = site.world.list("accounts").await;
+    let ada = accounts.iter().filter(|row| row["username"] == "ada");
+    let uuids: Vec<&Value> = ada.map(|row| &row["uuid"]).collect();
+    assert_eq!(uuids, [&made.json()["uuid"]]);
+}
+
+/// Names that no account can have are names of nobody, however long or odd; and no answer shows what a password is kept as.
+#[tokio::test]
+async fn odd_names_are_nobodys_and_hashes_stay_inside() {
+    let site = Site::start().await;
+    let by = site.signed_in().await;
+    site.make("ada", "correct horse").await;
+    let long = "a".repeat(65);
+    let longer = "a".repeat(9000);
+    for name in [
+        "",
+        "ada\0",
+        "ada/../eve",
+        "ada ",
+        " ada",
+        "ada\n",
+        "\u{e9}",
+        "*",
+        "ADA",
+        &long,
+        &longer,
+    ] {
+        let said = site
+            .ask("GET", "/getauth", Some(&basic(name, "correct horse")), None)
+            .await;
+        // Each of them counts as a guess from one address.
+        site.world.clock.advance(time::Duration::minutes(1));
+        assert_eq!(said.status, StatusCode::UNAUTHORIZED, "{name:?}: {said:?}");
+        let body = json!({ "username": name, "password": "correct horse" });
+        let said = site.ask("POST", "/getauth", None, Some(body)).await;
+        assert_eq!(said.status, StatusCode::UNAUTHORIZED, "{name:?}: {said:?}");
+        if name == "ADA" {
+            continue;
+        }
+        let said = site
+            .ask(
+                "POST",
+                "/createUser",
+                Some(&by),
+                Some(user(name, "correct horse")),
+            )
+            .await;
+        assert!(
+            [400, 401].contains(&said.status.as_u16()),
+            "{name:?}: {said:?}"
+        );
+        let path = format!(
+            "/accounts/{}",
+            if name.is_empty() { "remove" } else { "purge" }
+        );
+        let body = Some(json!({ "name": name }));
+        let said = site.world.operator(http::Method::POST, &path, body).await;
+        assert_eq!(said.0, StatusCode::NOT_FOUND, "{name:?}: {}", said.1);
+    }
+    let by = site.signed_in().await;
+    let mut shown = Vec::new();
+    for path in ["/getUsers", "/getauth", "/deleteUser/x", "/nothing"] {
+        for method in ["GET", "DELETE", "POST"] {
+            let said = site.ask(method, path, Some(&by), None).await;
+            shown.push(String::from_utf8(said.body).unwrap());
+        }
+    }
+    for list in ["accounts", "accounts/enrolled", "audit"] {
+        shown.push(json!(site.world.list(list).await).to_string());
+    }
+    for text in shown {
+        let has = ["argon2", "correct horse", "m=19456"]
+            .iter()
+            .any(|hash| text.contains(hash));
+        assert!(!has, "{text}");
+    }
 }
 
 /// Nobody is anybody without proof, and no operation is another's.
@@ -447,7 +500,10 @@ async fn the_command_shows_and_purges() {
     machine.capif(&["init"]).await.done();
     let _ccf = machine.core_function().await;
     let shown = machine.capif(&["account", "show", "admin"]).await.done();
-    assert_eq!(shown.stdout, "ACCOUNT  WHAT  ID  SINCE  INFORMATION\n");
+    assert_eq!(
+        shown.stdout,
+        "ACCOUNT  UUID  WHAT  ID  SINCE  INFORMATION\n"
+    );
     let shown = ["account", "show", "admin", "--output", "json"];
     assert_eq!(machine.capif(&shown).await.done().json(), json!([]));
     let purged = machine.capif(&["account", "purge", "admin"]).await.done();

@@ -252,6 +252,36 @@ async fn a_gateway_without_its_folder_finds_its_domain_again() {
     refused("tides.bundle").await;
 }
 
+/// Two gateways with one bundle and no common folder: the one before raises an alarm, and does not start again, so that they do not
+/// take turns.
+#[tokio::test]
+async fn a_gateway_whose_bundle_another_one_uses_says_so() {
+    let mut machine = Machine::new();
+    machine.capif(&["init"]).await.done();
+    let _ccf = machine.core_function().await;
+    let added = ["provider", "add", "acme", "--reusable"];
+    machine.capif(&added).await.done();
+    let backend = Backend::start();
+    let url = backend.url();
+    let arguments = |dir: &'static str| {
+        let bundle = ["gateway", "--bundle", "acme.bundle", "--dir", dir];
+        let api = ["--api", "weather", "--upstream", &url];
+        let rest = ["--listen", "127.0.0.1:0", "--stale-after", "2"];
+        [&bundle[..], &api, &rest].concat()
+    };
+    let mut first = machine.serve(&arguments("one"), "capif invite").await;
+    let second = machine.serve(&arguments("two"), "capif invite").await;
+    eventually("the first one says so", || async {
+        first.stderr().contains("alarm=\"superseded\"")
+            || first.stderr().contains("alarm=superseded")
+    })
+    .await;
+    assert!(!second.stderr().contains("superseded"));
+    first.terminate().await;
+    let again = machine.capif(&arguments("one")).await;
+    again.failed(7, "give both one --dir");
+}
+
 /// A second process joins the first with an interface of its own, and a restart keeps what is published.
 #[tokio::test]
 async fn processes_of_one_provider_stand_beside_each_other() {

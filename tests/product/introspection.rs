@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::support::{
     World,
     people::{Domain, RawInvoker, wishes},
+    reveal,
 };
 
 const INTROSPECT: &str = "/capif-token-introspection/v1/introspect";
@@ -66,13 +67,53 @@ async fn an_aef_is_told_what_concerns_it() {
     third.publish("other", &["OAUTH"]).await;
     let inactive = json!({ "active": false });
     assert_eq!(asked(&third, &scene.token).await, inactive);
-    for token in ["", "x", "a.b.c", &format!("{}x", scene.token)] {
+    let other_kind = scene.world.invite(&[]).await.credential;
+    let long = "a".repeat(100_000);
+    for token in [
+        "",
+        "x",
+        "a.b.c",
+        &format!("{}x", scene.token),
+        reveal(&other_kind),
+        &long,
+    ] {
         assert_eq!(asked(&scene.acme, token).await, inactive, "{token}");
     }
-    let by_invoker = scene.invoker.caller.form(INTROSPECT, &[("token", "x")]);
-    assert_eq!(by_invoker.await.status, StatusCode::FORBIDDEN);
-    let without = scene.acme.aef.caller.form(INTROSPECT, &[("other", "x")]);
-    assert_eq!(without.await.status, StatusCode::BAD_REQUEST);
+}
+
+/// RFC 7662 sections 2.1 and 4: only AEFs ask, by a form with one token; whoever else asks is told nothing, also of good tokens.
+#[tokio::test]
+async fn only_aefs_ask_and_by_a_form() {
+    let scene = scene().await;
+    let token = scene.token.as_str();
+    let form = [("token", token)];
+    for caller in [
+        &scene.invoker.caller,
+        &scene.acme.apf.caller,
+        &scene.acme.amf.caller,
+    ] {
+        let said = caller.form(INTROSPECT, &form).await;
+        assert_eq!(said.status, StatusCode::FORBIDDEN, "{said:?}");
+        let detail = said.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains("API exposing functions (AEF)"), "{detail}");
+    }
+    let said = scene.world.anonymous().form(INTROSPECT, &form).await;
+    assert_eq!(said.status, StatusCode::UNAUTHORIZED, "{said:?}");
+    let aef = &scene.acme.aef;
+    for form in [&[("other", "x")][..], &[("token", token), ("token", token)]] {
+        let said = aef.caller.form(INTROSPECT, form).await;
+        assert_eq!(said.status, StatusCode::BAD_REQUEST, "{said:?}");
+    }
+    let said = aef.post(INTROSPECT, &json!({ "token": token })).await;
+    assert_eq!(said.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{said:?}");
+    let query = format!("{INTROSPECT}?token={token}");
+    let said = aef.get(&query).await;
+    assert_eq!(said.status, StatusCode::METHOD_NOT_ALLOWED, "{said:?}");
+    // A hint may be wrong; what is asked about is the token.
+    let hinted = [("token", token), ("token_type_hint", "refresh_token")];
+    let said = aef.caller.form(INTROSPECT, &hinted).await;
+    assert_eq!(said.json()["active"], true, "{said:?}");
+    assert_eq!(said.headers["content-type"], "application/json");
 }
 
 /// What ends a token ends it here at once: its time, a revocation, an API that is withdrawn, the offboarding.
@@ -134,12 +175,55 @@ async fn the_metadata_lead_to_keys_and_introspection() {
     let keys = metadata["jwks_uri"].as_str().unwrap();
     let keys = keys.strip_prefix(&root).unwrap();
     let keys = scene.world.anonymous().json(Method::GET, keys, None).await;
-    assert_eq!(keys.json()["keys"].as_array().unwrap().len(), 1);
+    // In the profile of deployed clients the key of the server certificate stands beside the ring.
+    let number = 1 + usize::from(scene.world.is_lenient());
+    assert_eq!(keys.json()["keys"].as_array().unwrap().len(), number);
     let endpoint = metadata["token_endpoint"].as_str().unwrap();
     let own = endpoint.replace("{securityId}", &scene.invoker.id);
     assert_eq!(own, format!("{root}{}", scene.invoker.token_path()));
     assert_eq!(
         metadata["grant_types_supported"],
         json!(["client_credentials"])
-    );
+    ); // RFC 8414 section 2: what must be there is.
+    for member in [
+        "issuer",
+        "token_endpoint",
+        "jwks_uri",
+        "response_types_supported",
+    ] {
+        assert!(metadata.get(member).is_some(), "{member}");
+    }
+}
+
+/// RFC 7517, RFC 8414 section 3.2: JSON for everyone, kept no longer than keys are handed out ahead, and never anything private.
+#[tokio::test]
+async fn keys_and_metadata_are_for_everyone() {
+    let scene = scene().await;
+    for path in [
+        "/.well-known/jwks.json",
+        "/.well-known/oauth-authorization-server",
+    ] {
+        for accept in ["application/json", "application/jwk-set+json", "*/*"] {
+            let request = http::Request::get(path)
+                .header("accept", accept)
+                .body(Vec::new())
+                .unwrap();
+            let said = scene.world.anonymous().send(request).await;
+            assert_eq!(said.status, StatusCode::OK, "{path} {accept}: {said:?}");
+            assert_eq!(said.headers["content-type"], "application/json");
+        }
+    }
+    let said = scene
+        .world
+        .anonymous()
+        .json(Method::GET, "/.well-known/jwks.json", None)
+        .await;
+    assert_eq!(said.headers["cache-control"], "max-age=60");
+    for key in said.json()["keys"].as_array().unwrap() {
+        let members: Vec<&String> = key.as_object().unwrap().keys().collect();
+        assert!(key["kid"].is_string() && key["use"] == "sig", "{key}");
+        for private in ["d", "p", "q", "dp", "dq", "qi", "k"] {
+            assert!(!members.iter().any(|name| *name == private), "{private}");
+        }
+    }
 }

@@ -428,7 +428,7 @@ async fn every_command_works_from_another_machine() {
     run(&["offboard", "INV0"], &amy)
         .await
         .failed(3, "API invoker");
-    run(&["keys", "rotate"], &amy).await.done();
+    run(&["keys", "rotate", "--compromise"], &amy).await.done();
     let rotated = machine.capif(&["audit", "list"]).await.done().stdout;
     assert!(rotated.contains("operator amy"), "{rotated}");
 

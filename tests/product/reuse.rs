@@ -1,5 +1,7 @@
 //! Bundles with which a provider domain registers again: it finds what it was, and nobody else comes by it.
 
+mod gateways;
+
 use capif_client::Bundle;
 use http::{Method, StatusCode};
 use rcgen::KeyPair;

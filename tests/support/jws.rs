@@ -7,13 +7,14 @@ use aws_lc_rs::{
     rand::SystemRandom,
     signature::{
         ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair,
-        EcdsaSigningAlgorithm,
+        EcdsaSigningAlgorithm, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
     },
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use rcgen::{KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use serde_json::Value;
 
-/// A P-256 key.
+/// A P-256 key, or an RSA key.
 pub struct Key {
     pkcs8: Vec<u8>,
 }
@@ -27,33 +28,48 @@ impl Key {
         }
     }
 
-    /// A key that nobody knows.
-    pub fn new() -> Self {
+    /// A key of the same kind that nobody knows.
+    pub fn another(&self) -> Self {
+        let key = match RsaKeyPair::from_pkcs8(&self.pkcs8) {
+            Ok(_) => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048),
+            Err(_) => KeyPair::generate(),
+        };
         Self {
-            pkcs8: rcgen::KeyPair::generate().unwrap().serialize_der(),
+            pkcs8: key.unwrap().serialize_der(),
         }
     }
 
-    fn signed(&self, input: &str, algorithm: &'static EcdsaSigningAlgorithm) -> Vec<u8> {
-        let pair = EcdsaKeyPair::from_pkcs8(algorithm, &self.pkcs8).unwrap();
-        pair.sign(&SystemRandom::new(), input.as_bytes())
+    fn signed(
+        &self,
+        input: &str,
+        (ecdsa, rsa): (&'static EcdsaSigningAlgorithm, &'static dyn RsaEncoding),
+    ) -> Vec<u8> {
+        let random = SystemRandom::new();
+        if let Ok(pair) = RsaKeyPair::from_pkcs8(&self.pkcs8) {
+            let mut signature = vec![0; pair.public_modulus_len()];
+            pair.sign(rsa, &random, input.as_bytes(), &mut signature)
+                .unwrap();
+            return signature;
+        }
+        let pair = EcdsaKeyPair::from_pkcs8(ecdsa, &self.pkcs8).unwrap();
+        pair.sign(&random, input.as_bytes())
             .unwrap()
             .as_ref()
             .to_vec()
     }
 
-    /// ES256 over header and payload, which are taken as they are.
+    /// ES256 or RS256 over header and payload, which are taken as they are.
     pub fn sign(&self, header: &str, payload: &str) -> String {
         let input = input(header, payload);
-        let signature = encode(&self.signed(&input, &ECDSA_P256_SHA256_FIXED_SIGNING));
-        format!("{input}.{signature}")
+        let algorithms = (&ECDSA_P256_SHA256_FIXED_SIGNING, &RSA_PKCS1_SHA256 as _);
+        format!("{input}.{}", encode(&self.signed(&input, algorithms)))
     }
 
-    /// The same with the signature in the form of X.509, which JWS does not use.
-    pub fn sign_asn1(&self, header: &str, payload: &str) -> String {
+    /// The same in a form that is not of that algorithm: as X.509 has signatures, or with the padding of PS256.
+    pub fn sign_otherwise(&self, header: &str, payload: &str) -> String {
         let input = input(header, payload);
-        let signature = encode(&self.signed(&input, &ECDSA_P256_SHA256_ASN1_SIGNING));
-        format!("{input}.{signature}")
+        let algorithms = (&ECDSA_P256_SHA256_ASN1_SIGNING, &RSA_PSS_SHA256 as _);
+        format!("{input}.{}", encode(&self.signed(&input, algorithms)))
     }
 }
 

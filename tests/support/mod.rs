@@ -7,6 +7,7 @@ pub mod cutter;
 pub mod jws;
 pub mod keys;
 pub mod lines;
+pub mod moving;
 pub mod people;
 pub mod plain;
 pub mod process;
@@ -33,8 +34,9 @@ use capif_aef::{ExposedApi, Gateway, GatewayConfig};
 use capif_ccf::{
     admin::{EnrolmentParts, NewInvite, NewProvider, SOCKET},
     ccf::Ccf,
-    config::{CallbacksSection, Config},
+    config::{CallbacksSection, Compat, Config},
     init::{self, Options},
+    moved::Moved,
 };
 use capif_client::{Bundle, Enrolment, Invoker, Keystore, OnboardingRequest};
 use capif_spec::{common::Redacted, publish_service::SecurityMethod};
@@ -44,8 +46,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use time::OffsetDateTime;
 
-/// How long a test waits for what must happen.
-pub const SOON: Duration = Duration::from_secs(10);
+/// How long a test waits for what must happen, on a busy machine as well.
+pub const SOON: Duration = Duration::from_secs(30);
 
 /// A core function with its folder; time is moved by the test.
 pub struct World {
@@ -55,6 +57,8 @@ pub struct World {
     /// The password of the first administrator of the account service, if the last start made one.
     pub first_password: Option<Redacted>,
     ccf: Option<Ccf>,
+    /// What is left of it here, once it has moved.
+    moved: Option<Moved>,
     address: String,
 }
 
@@ -83,7 +87,9 @@ impl World {
         config.callbacks = CallbacksSection {
             allow: vec!["127.0.0.1:1".parse().unwrap()],
             ca_file: dir.path().join("ca/root.pem"),
+            ..CallbacksSection::default()
         };
+        config.compat = compat();
         change(&mut config);
         let mut world = Self {
             dir,
@@ -91,6 +97,7 @@ impl World {
             config,
             first_password: None,
             ccf: None,
+            moved: None,
             address: String::new(),
         };
         world.resume().await;
@@ -100,6 +107,11 @@ impl World {
     /// Starts the core function again on its folder, at the same address as before.
     pub async fn resume(&mut self) {
         let clock: SharedClock = self.clock.clone();
+        if self.config.moved.is_elsewhere() {
+            let moved = Moved::start(self.dir.path(), self.config.clone(), clock).await;
+            self.moved = Some(moved.unwrap());
+            return;
+        }
         let mut ccf = Ccf::start(self.dir.path(), self.config.clone(), clock)
             .await
             .unwrap();
@@ -117,10 +129,18 @@ impl World {
         if let Some(ccf) = self.ccf.take() {
             ccf.drain(Duration::from_secs(5)).await;
         }
+        if let Some(moved) = self.moved.take() {
+            moved.drain(Duration::from_secs(5)).await;
+        }
     }
 
     pub fn ccf(&self) -> &Ccf {
         self.ccf.as_ref().unwrap()
+    }
+
+    /// Whether it understands the dialect of deployed clients: what that relaxes, and nothing else, tests ask of it in two ways.
+    pub fn is_lenient(&self) -> bool {
+        self.config.is_lenient()
     }
 
     /// Host and port of the core function.
@@ -302,7 +322,7 @@ pub fn holds(folder: &Path, octets: &[u8]) -> bool {
 
 /// A free address that nobody is given by chance, so that it can be taken again after a pause: it lies below the ports that the
 /// system hands out.
-fn lasting_address() -> SocketAddr {
+pub fn lasting_address() -> SocketAddr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     const FIRST: u32 = 10_000;
     const PORTS: u32 = 20_000;
@@ -325,6 +345,16 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl Fn
     };
     if tokio::time::timeout(SOON, wait).await.is_err() {
         panic!("did not happen in time: {what}");
+    }
+}
+
+/// In which mode core functions run that no test has an opinion on: strictly, or, with `CAPIF_TEST_COMPAT=opencapif`, in the profile of
+/// deployed clients.
+pub fn compat() -> Compat {
+    match std::env::var("CAPIF_TEST_COMPAT").as_deref() {
+        Ok("opencapif") => Compat::Opencapif,
+        Ok(other) if !other.is_empty() => panic!("CAPIF_TEST_COMPAT={other} is no mode"),
+        _ => Compat::None,
     }
 }
 

@@ -8,14 +8,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use capif_ccf::admin::{EnrolmentParts, SOCKET};
+use capif_ccf::{
+    admin::{EnrolmentParts, SOCKET},
+    config::Compat,
+};
 use capif_client::{Bundle, Enrolment};
 use capif_transport::{Client, ClientLimits, SharedClock, SystemClock, collect, empty, full};
 use http::{Method, Request, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::SOON;
+use super::{SOON, compat};
 
 /// A folder with a home, in which commands run.
 pub struct Machine {
@@ -68,6 +71,9 @@ impl Machine {
         machine.set("CAPIF_MANAGEMENT__LISTEN", "127.0.0.1:0");
         machine.set("CAPIF_REVOCATION__LISTEN", "127.0.0.1:0");
         machine.set("CAPIF_OPERATOR__LISTEN", "");
+        if compat() == Compat::Opencapif {
+            machine.set("CAPIF_COMPAT", "opencapif");
+        }
         machine
     }
 

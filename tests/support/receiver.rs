@@ -1,4 +1,5 @@
-//! A receiver of notifications: https with a certificate that leads to the CAPIF root, for callers with one of their own.
+//! A receiver of notifications: https with a certificate that leads to the CAPIF root, for callers with one of their own. Beside it
+//! one without TLS.
 
 use std::{
     collections::VecDeque,
@@ -32,6 +33,7 @@ pub struct Notice {
 
 pub struct Receiver {
     server: Server,
+    scheme: &'static str,
     state: Arc<State>,
 }
 
@@ -100,7 +102,23 @@ impl Receiver {
             Arc::clone(&state),
         )
         .unwrap();
-        Self { server, state }
+        Self {
+            server,
+            scheme: "https",
+            state,
+        }
+    }
+
+    /// A receiver that knows nothing of TLS.
+    pub fn without_tls() -> Self {
+        let state = Arc::new(State::default());
+        let address = "127.0.0.1:0".parse().unwrap();
+        let server = Server::bind_plain(address, Limits::default(), Arc::clone(&state)).unwrap();
+        Self {
+            server,
+            scheme: "http",
+            state,
+        }
     }
 
     /// What an AEF at this machine's address shows.
@@ -113,7 +131,7 @@ impl Receiver {
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("https://{}{path}", self.server.local_addr())
+        format!("{}://{}{path}", self.scheme, self.server.local_addr())
     }
 
     /// Answers the next notifications so, and then as before.

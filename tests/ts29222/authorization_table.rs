@@ -213,6 +213,50 @@ fn words(answer: &Answer) -> Value {
     body
 }
 
+/// What to do, in one of these words.
+const ADVICE: [&str; 6] = [
+    "send it as",
+    "ask the API provider or the operator",
+    "connect with the certificate",
+    "use the one that was issued last, or enrol again",
+    "use that of the right one",
+    "use the id",
+];
+
+/// Who is not let in is told for whom the operation is, what it showed, and what to do.
+fn tells(operation: &Operation, who: &Who, answer: &Answer, cell: &str) {
+    let body = answer.json();
+    let of_token = body["error_description"].as_str();
+    let text = body["detail"].as_str().or(of_token).unwrap();
+    for kind in operation.callers {
+        assert!(text.contains(kind.as_str()), "{cell}: {text}");
+    }
+    let by_credential = [
+        CallerKind::OnboardingCredential,
+        CallerKind::RegistrationCredential,
+    ];
+    let enrols = operation
+        .callers
+        .iter()
+        .any(|kind| by_credential.contains(kind));
+    let presented = match &who.pems {
+        _ if enrols => "credential".to_owned(),
+        None => "presented: no certificate".to_owned(),
+        Some(_) => format!(" {})", who.id),
+    };
+    assert!(text.contains(&presented), "{cell}: {text}");
+    if let Some(kind) = who.kind.filter(|_| !enrols) {
+        let role = match kind {
+            CallerKind::Invoker => "API_INVOKER",
+            other => word(other),
+        };
+        let presented = format!("presented: the certificate of {role} {}", who.id);
+        assert!(text.contains(&presented), "{cell}: {text}");
+    }
+    let advised = ADVICE.iter().any(|advice| text.contains(advice));
+    assert!(advised || of_token.is_some(), "{cell}: {text}");
+}
+
 /// P-20: each cell that the table does not open is refused with the status it says, changes nothing, and tells nobody whether what
 /// it names exists.
 #[tokio::test]
@@ -235,6 +279,9 @@ async fn every_closed_cell_refuses() {
                 let request = scene.request(operation, who, *choice);
                 let answer = who.send(&world, operation, request).await;
                 assert_eq!(answer.status, status, "{cell}: {}", answer.json());
+                if status != StatusCode::NOT_FOUND {
+                    tells(operation, who, &answer, &cell);
+                }
                 let words = words(&answer);
                 let same = refusals
                     .entry(status.as_u16())
@@ -376,7 +423,7 @@ async fn certificates_that_do_not_count_open_nothing() {
         ]
         .map(|(what, pems)| (what, world.with_certificate(&pems), pems));
         for operation in OPERATIONS {
-            if operation.callers.contains(&CallerKind::Anyone) {
+            if operation.is_public() {
                 continue;
             }
             for (what, caller, pems) in &callers {

@@ -2,6 +2,7 @@
 //! redirect leads to, the test notification, and the WebSocket.
 
 mod destinations;
+mod insecure;
 mod isolation;
 mod redirects;
 mod test_notification;

@@ -309,7 +309,7 @@ fn pointers(document: &Value) -> Vec<String> {
 }
 
 /// P-30 in the core function: a path that can be read in more than one way is 400, one that leads nowhere 404, one that takes other
-/// methods 405 with their names.
+/// methods 405 with their names. A doubled slash is one slash to deployed clients alone.
 #[tokio::test]
 async fn odd_paths_and_methods_are_refused() {
     let world = World::start().await;
@@ -342,13 +342,18 @@ async fn odd_paths_and_methods_are_refused() {
         let Ok(uri) = path.parse::<Uri>() else {
             continue;
         };
+        let ask = async |method: Method, uri: &Uri| {
+            let request = Request::builder().method(method).uri(uri.clone());
+            apf.caller.send(request.body(Vec::new()).unwrap()).await
+        };
         for method in [Method::GET, Method::DELETE] {
-            let request = Request::builder()
-                .method(method)
-                .uri(uri.clone())
-                .body(Vec::new())
-                .unwrap();
-            let answer = apf.caller.send(request).await;
+            let answer = ask(method.clone(), &uri).await;
+            if world.is_lenient() && path.contains("//") {
+                let plain = ask(method, &path.replace("//", "/").parse().unwrap()).await;
+                assert_eq!(answer.status, plain.status, "{path}");
+                assert_ne!(answer.status, StatusCode::BAD_REQUEST, "{path}");
+                continue;
+            }
             assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
             assert_eq!(answer.cause(), "INVALID_API", "{path}");
         }

@@ -22,7 +22,8 @@ const VENDOR: &str = "vendorSpecific-capif";
 async fn publish(domain: &Domain, api: &str, methods: &[&str], interfaces: &[Value]) -> String {
     let mut profile = profile(&domain.aef.id, methods);
     profile["interfaceDescriptions"] = json!(interfaces);
-    let body = json!({ "apiName": api, "aefProfiles": [profile] });
+    // PatchUpdate.
+    let body = json!({ "apiName": api, "aefProfiles": [profile], "supportedFeatures": "2" });
     let answer = domain.apf.post(&domain.apis(), &body).await;
     assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.json());
     answer.json()["apiId"].as_str().unwrap().to_owned()

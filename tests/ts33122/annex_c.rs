@@ -110,7 +110,11 @@ async fn a_token_says_what_was_granted_and_verifies_by_the_published_key() {
     let token = body["access_token"].as_str().unwrap();
 
     let (header, claims, _) = taken_apart(token);
-    assert_eq!(header["alg"], "ES256");
+    let algorithm = match world.is_lenient() {
+        true => Algorithm::RS256,
+        false => Algorithm::ES256,
+    };
+    assert_eq!(header["alg"], json!(algorithm));
     assert_eq!(header["typ"], "at+jwt");
     assert!(header.get("jwk").is_none(), "R-T-06");
     let now = world.now();
@@ -127,7 +131,11 @@ async fn a_token_says_what_was_granted_and_verifies_by_the_published_key() {
     ];
     grants.sort();
     let audience: Vec<&String> = grants.iter().map(|grant| grant.0).collect();
-    assert_eq!(claims["aud"], json!(audience));
+    match world.is_lenient() {
+        // Libraries of deployed AEFs refuse what names an audience.
+        true => assert!(claims.get("aud").is_none(), "{claims}"),
+        false => assert_eq!(claims["aud"], json!(audience)),
+    }
     let scope = claims["scope"].as_str().unwrap();
     assert_eq!(body["scope"], scope);
     let groups: Vec<&str> = scope.strip_prefix("3gpp#").unwrap().split(';').collect();
@@ -150,7 +158,7 @@ async fn a_token_says_what_was_granted_and_verifies_by_the_published_key() {
         !published.json().to_string().contains("\"d\""),
         "the private half stays here"
     );
-    let mut validation = Validation::new(Algorithm::ES256);
+    let mut validation = Validation::new(algorithm);
     validation.set_audience(&[&acme.aef.id]);
     validation.set_issuer(&[&invoker.id]);
     let verified =
@@ -424,7 +432,7 @@ async fn ten_wrong_secrets_bring_a_pause_of_a_minute() {
 #[tokio::test]
 async fn a_scope_is_read_in_both_forms_and_granted_whole_or_not_at_all() {
     let Scene {
-        world: _world,
+        world,
         acme,
         umbrella,
         invoker,
@@ -459,6 +467,10 @@ async fn a_scope_is_read_in_both_forms_and_granted_whole_or_not_at_all() {
             .into_iter()
             .filter(|aef| granted.contains(aef))
             .collect();
+        if world.is_lenient() {
+            assert!(claims.get("aud").is_none(), "{claims}");
+            continue;
+        }
         let named = claims["aud"].as_array().unwrap();
         assert_eq!(named.len(), audience.len());
         assert!(audience.iter().all(|aef| named.contains(&json!(aef))));

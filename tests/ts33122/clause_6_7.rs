@@ -372,4 +372,5 @@ fn state(site: &Site, name: &str) -> Value {
 /// No call takes longer, whatever changes meanwhile.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-const SHORTLY: Duration = Duration::from_secs(2);
+/// Far less than twenty calls would take that wait.
+const SHORTLY: Duration = Duration::from_secs(8);

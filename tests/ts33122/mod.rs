@@ -14,4 +14,4 @@ mod clause_6_7;
 mod clause_6_8;
 mod revocation;
 mod revocation_information;
-mod s0;
+pub(crate) mod s0;

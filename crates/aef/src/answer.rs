@@ -90,6 +90,9 @@ pub(crate) enum Denial {
     /// Too many questions from one address.
     #[error("too many questions from this address: ask again later")]
     TooManyQuestions,
+    /// For the CCF alone, and nobody has shown who asks.
+    #[error("this resource is for the CAPIF core function: show its certificate")]
+    NobodyKnown,
     /// For the CCF alone.
     #[error("this resource is for the CAPIF core function")]
     CcfOnly,
@@ -121,6 +124,7 @@ impl Denial {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::LengthMissing => StatusCode::LENGTH_REQUIRED,
             Self::NoCredential
+            | Self::NobodyKnown
             | Self::InvalidToken
             | Self::ExpiredToken
             | Self::Contradiction
@@ -170,7 +174,7 @@ impl Denial {
             Self::ManyCredentials => Some("Bearer error=\"invalid_request\""),
             Self::NoCertificate => Some("Bearer error=\"invalid_token\""),
             Self::MethodMismatch if methods.contains(&SecurityMethod::Oauth) => Some("Bearer"),
-            Self::MethodMismatch | Self::DeadKey => Some("CAPIF"),
+            Self::MethodMismatch | Self::DeadKey | Self::NobodyKnown => Some("CAPIF"),
             _ => None,
         }
     }

@@ -19,7 +19,8 @@ use capif_spec::{
     json,
 };
 use capif_transport::{
-    Body, BodyError, Closing, Connection, Peer, collect, empty, full, is_absent,
+    Body, BodyError, Buckets, Closing, Connection, Peer, collect, empty, full, is_absent,
+    neighbourhood,
 };
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
@@ -27,8 +28,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use crate::{
-    access::Access, answer::Denial, buckets::Buckets, comparison::QUESTIONS_MAX,
-    contexts::Contexts, link::ANSWER_TIME, publication::Publication, settlement::Settlement,
+    access::Access, answer::Denial, comparison::QUESTIONS_MAX, contexts::Contexts,
+    link::ANSWER_TIME, publication::Publication, settlement::Settlement,
     subscription::Subscription, tokens::TokenKeys, upkeep::Upkeep,
 };
 
@@ -84,7 +85,11 @@ impl OwnApi {
             return self.check(&parts, body, connection).await;
         }
         if !is_ccf(&connection.peer) {
-            return Err(Denial::CcfOnly);
+            self.question(connection)?;
+            return Err(match connection.peer {
+                Peer::Anonymous => Denial::NobodyKnown,
+                _ => Denial::CcfOnly,
+            });
         }
         held_to_the_rules(&parts, &body)?;
         match path {
@@ -129,9 +134,7 @@ impl OwnApi {
         connection: &Connection,
     ) -> Result<Response<Body>, Denial> {
         held_to_the_rules(parts, &body)?;
-        if !self.checks.take(connection.remote.ip(), Instant::now()) {
-            return Err(Denial::TooManyQuestions);
-        }
+        self.question(connection)?;
         let request: CheckAuthenticationReq = message(body, QUESTION_BYTES_MAX).await?;
         let id = &request.api_invoker_id;
         if id.as_str().is_empty() || id.as_str().len() > ID_BYTES_MAX {
@@ -142,6 +145,13 @@ impl OwnApi {
             supported_features: SupportedFeatures::from("0"),
             extra: Default::default(),
         }))
+    }
+
+    /// Counts a message of somebody who is not the CCF, which alone may send as many as it likes.
+    fn question(&self, connection: &Connection) -> Result<(), Denial> {
+        let address = neighbourhood(connection.remote.ip());
+        let taken = self.checks.take(&address, Instant::now());
+        taken.map_err(|_| Denial::TooManyQuestions)
     }
 
     /// Does what an event asks for. Whoever is named is forgotten and loses the connections; an event that names nobody makes

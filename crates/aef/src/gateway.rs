@@ -9,21 +9,21 @@ use std::{
 
 use capif_client::{ErrorKind, Keystore, KeystoreError, Provider, ProviderRequest};
 use capif_spec::{
-    common::{AefId, Uri},
+    common::{AefId, DateTime, Uri},
     publish_service::SecurityMethod,
     vendor::PskTls as PskTlsWord,
 };
 use capif_transport::{
-    Acceptor, Anchors, Client, ClientCertificates, ClientLimits, ClientTls, Connections,
+    Acceptor, Anchors, Buckets, Client, ClientCertificates, ClientLimits, ClientTls, Connections,
     Fingerprint, PskTls, PskVersion, Server, ServerTls, TlsError,
 };
+use time::OffsetDateTime;
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     access::Access,
     address::Address,
     api::{self, OwnApi},
-    buckets::Buckets,
     comparison::Comparison,
     config::{GatewayConfig, Interface},
     contexts::{self, ContextSource, Contexts, Endings},
@@ -39,7 +39,7 @@ use crate::{
     subscription::Subscription,
     tokens::TokenKeys,
     trust::Trust,
-    upkeep::Upkeep,
+    upkeep::{Superseded, Upkeep},
 };
 
 /// The gateway cannot start.
@@ -60,6 +60,18 @@ pub enum GatewayError {
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Somebody else has the certificates of this provider.
+    #[error(
+        "another gateway registered as this provider on {}, and has its certificates: those in this folder count until {} and are not taken back; stop one of the two, give both one --dir, or each a bundle of its own. If the other one is gone for good, delete this folder and register again with the bundle",
+        DateTime(*.since),
+        DateTime(*.until)
+    )]
+    Superseded {
+        /// Since when.
+        since: OffsetDateTime,
+        /// From when on those in the folder count no more.
+        until: OffsetDateTime,
+    },
     /// The socket is not to be had.
     #[error(
         "cannot listen on {address}: {source}; stop what listens there or choose another with --listen"
@@ -80,6 +92,7 @@ impl GatewayError {
             Self::Config(_) => ErrorKind::Usage,
             Self::NotPublished(_) => ErrorKind::NotFound,
             Self::Ccf(error) => error.kind(),
+            Self::Superseded { .. } => ErrorKind::Conflict,
             Self::Keystore(_) | Self::Tls(_) => ErrorKind::Internal,
             Self::Listen { .. } => ErrorKind::Network,
         }
@@ -123,8 +136,13 @@ impl Gateway {
 
         let provider = Arc::new(provider(&config, &address, socket).await?);
         let aef_id = provider.aef_id().clone();
-        let upkeep = Arc::new(Upkeep::new(Arc::clone(&provider), Arc::clone(&clock)));
+        let bundle = config.bundle.clone();
+        let upkeep = Upkeep::new(Arc::clone(&provider), bundle, Arc::clone(&clock));
+        let upkeep = Arc::new(upkeep);
         upkeep.catch_up().await;
+        if let Some(Superseded { since, until }) = upkeep.superseded() {
+            return Err(GatewayError::Superseded { since, until });
+        }
         // Whoever is offboarded from now on is heard of, and nobody can have called before the API is published.
         let subscription = Subscription::make(
             Arc::clone(&provider),
@@ -285,6 +303,13 @@ impl Gateway {
     #[must_use]
     pub fn certificate(&self) -> Fingerprint {
         self.upkeep.certificate()
+    }
+
+    /// From when on its certificates count no more, if another gateway without access to its folder has registered as the same
+    /// provider: this one does not take them back, and serves nobody then.
+    #[must_use]
+    pub fn superseded(&self) -> Option<OffsetDateTime> {
+        self.upkeep.superseded().map(|noted| noted.until)
     }
 
     /// The live connections of CAPIF-2/2e.

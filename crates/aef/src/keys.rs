@@ -7,11 +7,10 @@
 use std::{net::IpAddr, pin::Pin, sync::Arc};
 
 use capif_procedures::aefpsk;
-use capif_transport::{Psk, PskKeys, SharedClock};
+use capif_transport::{Buckets, Psk, PskKeys, SharedClock, neighbourhood};
 use tokio::time::Instant;
 
 use crate::{
-    buckets::Buckets,
     contexts::Authorization,
     memory::{Memory, Source},
 };
@@ -35,7 +34,7 @@ impl<S: Source<Fact = Authorization>> ContextKeys<S> {
     async fn find(&self, identity: &str, remote: IpAddr) -> Option<Psk> {
         let arrived = Instant::now();
         let (invoker, number) = aefpsk::invoker_of(identity)?;
-        let may_ask = || self.questions.take(remote, arrived);
+        let may_ask = || self.questions.take(&neighbourhood(remote), arrived).is_ok();
         let remembered = self.contexts.recall(&invoker).is_some();
         if !remembered && !may_ask() {
             return None;

@@ -38,8 +38,6 @@ mod log;
 
 mod api;
 
-mod buckets;
-
 mod memory;
 
 mod contexts;

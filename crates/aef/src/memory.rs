@@ -28,8 +28,9 @@ const DOUBT_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
 /// How many invokers are remembered.
 const INVOKERS_MAX: usize = 200_000;
 
-/// How often an answer that was overtaken by an event is asked for again.
-const ATTEMPTS_MAX: usize = 4;
+/// The pause before an answer that was overtaken by an event is asked for again: it doubles, since events come in bursts.
+const OVERTAKEN_PAUSE: std::time::Duration = std::time::Duration::from_millis(2);
+const OVERTAKEN_PAUSE_MAX: std::time::Duration = std::time::Duration::from_millis(250);
 
 /// Where the answers come from.
 pub(crate) trait Source: Send + Sync + 'static {
@@ -291,38 +292,56 @@ impl<S: Source> Memory<S> {
         held.clear();
     }
 
+    /// Puts the question until no event overtakes its answer; for as long as the core function may take to answer, no further one is put.
     async fn ask(&self, asking: &Asking<'_, S>) -> Result<Known<S::Fact>, Unavailable> {
-        let id = asking.id;
-        for _ in 0..ATTEMPTS_MAX {
-            let before = asking.forgotten();
-            // What is answered holds from the question on.
-            let (asked, began) = (self.clock.now(), Instant::now());
-            let question = tokio::time::timeout(ANSWER_TIME, self.source.ask(id));
-            let answer = question.await.map_err(|_| "no answer in time".to_owned());
-            let answer = answer.and_then(|answer| answer.map_err(|error| error.to_string()));
-            let fact = match self.link.note(answer) {
-                Ok(fact) => fact.map(Arc::new),
-                Err(reason) => {
-                    *lock(&self.failed) = Some(Instant::now());
-                    tracing::warn!(invoker = %id, reason, "the CAPIF core function was not asked about an invoker");
-                    // What is not yet too old still counts.
-                    return self.at_hand(id, self.ages.stale).ok_or(Unavailable);
-                }
-            };
-            let mut held = lock(&self.held);
-            if asking.forgotten() != before {
-                continue;
+        let deadline = Instant::now() + ANSWER_TIME;
+        let mut pause = OVERTAKEN_PAUSE;
+        loop {
+            if let Some(answer) = self.ask_once(asking).await {
+                return answer;
             }
-            if held.len() >= INVOKERS_MAX && !held.contains_key(id) {
-                held.retain(|_, held| self.counts(held, asked, self.ages.stale));
+            if Instant::now() + pause > deadline {
+                tracing::warn!(invoker = %asking.id, "events overtook every answer about an invoker");
+                return Err(Unavailable);
             }
-            if held.len() < INVOKERS_MAX || held.contains_key(id) {
-                let fact = fact.clone();
-                held.insert(id.clone(), Held { asked, began, fact });
-            }
-            return Ok(fact);
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(OVERTAKEN_PAUSE_MAX);
         }
-        Err(Unavailable)
+    }
+
+    /// Puts the question; nothing if an event has overtaken the answer.
+    async fn ask_once(
+        &self,
+        asking: &Asking<'_, S>,
+    ) -> Option<Result<Known<S::Fact>, Unavailable>> {
+        let id = asking.id;
+        let before = asking.forgotten();
+        // What is answered holds from the question on.
+        let (asked, began) = (self.clock.now(), Instant::now());
+        let question = tokio::time::timeout(ANSWER_TIME, self.source.ask(id));
+        let answer = question.await.map_err(|_| "no answer in time".to_owned());
+        let answer = answer.and_then(|answer| answer.map_err(|error| error.to_string()));
+        let fact = match self.link.note(answer) {
+            Ok(fact) => fact.map(Arc::new),
+            Err(reason) => {
+                *lock(&self.failed) = Some(Instant::now());
+                tracing::warn!(invoker = %id, reason, "the CAPIF core function was not asked about an invoker");
+                // What is not yet too old still counts.
+                return Some(self.at_hand(id, self.ages.stale).ok_or(Unavailable));
+            }
+        };
+        let mut held = lock(&self.held);
+        if asking.forgotten() != before {
+            return None;
+        }
+        if held.len() >= INVOKERS_MAX && !held.contains_key(id) {
+            held.retain(|_, held| self.counts(held, asked, self.ages.stale));
+        }
+        if held.len() < INVOKERS_MAX || held.contains_key(id) {
+            let fact = fact.clone();
+            held.insert(id.clone(), Held { asked, began, fact });
+        }
+        Some(Ok(fact))
     }
 
     fn failed_since(&self, moment: Instant) -> bool {

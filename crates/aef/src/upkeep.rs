@@ -4,14 +4,17 @@
 //! not revoked. Of one that says nothing the certificates themselves tell: two thirds of a life are enough. Processes that share a
 //! folder renew once: whoever has its lock does, and the others take over what they find there. The listener goes on with the new
 //! certificate from the next handshake on; open connections stay.
+//!
+//! Certificates that have ended are replaced by registering again, if there is a reusable bundle. Whose certificates were taken by
+//! somebody else, who registered with the same bundle, does not take them back: two gateways would do so in turns for ever.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration as Time,
 };
 
-use capif_client::{Provider, Renewed, Standing};
-use capif_spec::renewal::RenewalReason;
+use capif_client::{Bundle, ErrorKind, Provider, Renewed, Standing};
+use capif_spec::{common::DateTime, renewal::RenewalReason};
 use capif_transport::{Acceptor, Fingerprint, SharedClock};
 use time::{Duration, OffsetDateTime};
 use tokio::{sync::Notify, time::Instant};
@@ -33,6 +36,8 @@ const ALARM_LIFE: Duration = Duration::days(7);
 /// Keeps certificates and trust as they should be.
 pub(crate) struct Upkeep {
     provider: Arc<Provider>,
+    /// With what to register again.
+    bundle: Option<Bundle>,
     clock: SharedClock,
     listener: OnceLock<Listener>,
     /// One question at a time, so that an older answer never replaces a newer one.
@@ -67,12 +72,26 @@ struct State {
     /// The folder could not be read.
     unread: bool,
     alarmed: bool,
+    /// Somebody else has the certificates, outside of this folder.
+    superseded: Option<Superseded>,
+    /// The core function knows the certificates no more.
+    refused: bool,
+}
+
+/// Somebody else has the certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Superseded {
+    /// Since when.
+    pub(crate) since: OffsetDateTime,
+    /// From when on those of this gateway count no more.
+    pub(crate) until: OffsetDateTime,
 }
 
 impl Upkeep {
-    pub(crate) fn new(provider: Arc<Provider>, clock: SharedClock) -> Self {
+    pub(crate) fn new(provider: Arc<Provider>, bundle: Option<Bundle>, clock: SharedClock) -> Self {
         Self {
             provider,
+            bundle,
             clock,
             listener: OnceLock::new(),
             following: tokio::sync::Mutex::default(),
@@ -107,12 +126,19 @@ impl Upkeep {
     pub(crate) async fn follow(&self) -> Result<(), capif_client::Error> {
         let _one_at_a_time = self.following.lock().await;
         let asked = self.provider.aef_identity().fingerprint();
-        let standing = self.provider.standing().await?;
+        let standing = self.provider.standing().await;
+        self.note_refused(standing.as_ref().err());
+        let standing = standing?;
         if let Some(anchors) = &standing.anchors {
             self.provider.believe(anchors).await?;
         }
+        if standing.superseded.is_some() && self.provider.reload()? {
+            // Another process of this folder has them, and so has this one now.
+            self.go_on();
+        }
         // An answer about certificates that were replaced meanwhile says nothing of those that are in use.
         if self.provider.aef_identity().fingerprint() == asked {
+            self.note_superseded(&standing);
             let mut state = self.state();
             state.staple = standing.ocsp_response.clone().map(|staple| (asked, staple));
             state.standing = Some(standing);
@@ -122,6 +148,59 @@ impl Upkeep {
             self.heard.notify_one();
         }
         Ok(())
+    }
+
+    /// Whether somebody else has the certificates.
+    pub(crate) fn superseded(&self) -> Option<Superseded> {
+        self.state().superseded
+    }
+
+    /// Notes whether certificates that have not ended count no more.
+    fn note_refused(&self, error: Option<&capif_client::Error>) {
+        let disowned = |error: &capif_client::Error| {
+            error.kind() == ErrorKind::Authentication && !self.provider.has_ended()
+        };
+        match error {
+            None => {
+                if std::mem::take(&mut self.state().refused) {
+                    tracing::info!(
+                        target: "capif::alarm",
+                        alarm = "refused",
+                        ended = true,
+                        "the core function takes this gateway's certificates again"
+                    );
+                }
+            }
+            Some(error) if disowned(error) => {
+                let before = std::mem::replace(&mut self.state().refused, true);
+                if !before {
+                    tracing::error!(
+                        target: "capif::alarm",
+                        alarm = "refused",
+                        %error,
+                        "the core function does not take this gateway's certificates: another one registered with the same bundle, or the provider was removed"
+                    );
+                }
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn note_superseded(&self, standing: &Standing) {
+        let Some((since, until)) = standing.superseded else {
+            return;
+        };
+        let noted = Superseded { since, until };
+        let before = self.state().superseded.replace(noted);
+        if before.is_none() {
+            tracing::error!(
+                target: "capif::alarm",
+                alarm = "superseded",
+                since = %DateTime(since),
+                until = %DateTime(until),
+                "another gateway has registered as this provider and has its certificates: this one serves until its own count no more, and does not take them back; give both one --dir, or each a bundle of its own"
+            );
+        }
     }
 
     /// Runs until dropped.
@@ -164,7 +243,11 @@ impl Upkeep {
         self.state().tried = Some(now);
         let reason = standing.demand.as_ref().map(|(reason, _)| reason.clone());
         let reason = reason.unwrap_or(RenewalReason::Policy);
-        match self.provider.renew().await {
+        let renewed = match &self.bundle {
+            Some(bundle) if self.provider.has_ended() => self.provider.register_again(bundle).await,
+            _ => self.provider.renew().await,
+        };
+        match renewed {
             Ok(by) => {
                 tracing::info!(%reason, here = by == Renewed::Here, "this gateway's certificates are renewed");
                 self.go_on();
@@ -194,6 +277,9 @@ impl Upkeep {
     /// How the certificates stand, if they are to be renewed now.
     fn due(&self, now: OffsetDateTime) -> Option<Standing> {
         let state = self.state();
+        if state.superseded.is_some() {
+            return None;
+        }
         // A clock that was put back is no reason to wait.
         let rests = |tried| (tried..tried + PAUSE).contains(&now);
         let told = state.standing.clone();
@@ -215,6 +301,14 @@ impl Upkeep {
         state.served = state.standing.take().and_then(|standing| standing.demand);
         state.tried = Some(self.clock.now());
         state.failed = false;
+        if state.superseded.take().is_some() {
+            tracing::info!(
+                target: "capif::alarm",
+                alarm = "superseded",
+                ended = true,
+                "this gateway has the certificates of its provider again"
+            );
+        }
         if std::mem::take(&mut state.alarmed) {
             tracing::info!(
                 target: "capif::alarm",

@@ -1,6 +1,6 @@
 //! `capif account`
 
-use capif_ccf::admin::{AccountName, Enrolled, EnrolledAs, NewPassword};
+use capif_ccf::admin::{AccountName, Enrolled, EnrolledAs, NewPassword, Purge};
 use clap::Subcommand;
 
 use crate::{
@@ -25,7 +25,7 @@ enum Command {
     /// Show the invokers and providers that the holder of an account enrolled, or all of them, also of accounts that are gone
     Show(Show),
     /// Offboard and remove all that the holder of an account enrolled; the account stays
-    Purge(Named),
+    Purge(PurgeArgs),
     /// Remove an account; what its holder enrolled stays
     Remove(Named),
 }
@@ -46,6 +46,17 @@ struct Show {
     output: Format,
     /// The name of the account [default: all accounts]
     name: Option<String>,
+    #[command(flatten)]
+    folder: CcfFolder,
+}
+
+#[derive(Debug, clap::Args)]
+struct PurgeArgs {
+    /// The name of the account
+    name: String,
+    /// The id of the account, where several had the name one after another: `capif account show NAME` tells
+    #[arg(long, value_name = "UUID")]
+    id: Option<String>,
     #[command(flatten)]
     folder: CcfFolder,
 }
@@ -90,16 +101,17 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
             Ok(Exit::Done)
         }
         Command::Purge(args) => {
-            let gone: Vec<Enrolled> = args
-                .folder
-                .operator()?
-                .post("/accounts/purge", &named(&args))
-                .await?;
+            let purge = Purge {
+                name: args.name.clone(),
+                id: args.id,
+            };
+            let operator = args.folder.operator()?;
+            let gone: Vec<Enrolled> = operator.post("/accounts/purge", &purge).await?;
             for row in &gone {
                 output::line(&format!("{} {}", word(row.what), row.id))?;
             }
             output::note(&format!(
-                "removed {} of the account {}, which stays: remove it, or give it another password, if nobody is to enrol with it",
+                "removed {} of the account {}; an account that is there stays: remove it, or give it another password, if nobody is to enrol with it",
                 gone.len(),
                 args.name
             ));
@@ -127,6 +139,7 @@ fn show(rows: &[Enrolled], format: Format) -> Result<(), Failure> {
             let cells = |row: &Enrolled| {
                 vec![
                     row.account.clone(),
+                    row.account_id.clone(),
                     word(row.what).to_owned(),
                     row.id.clone(),
                     output::time(&row.since),
@@ -134,7 +147,10 @@ fn show(rows: &[Enrolled], format: Format) -> Result<(), Failure> {
                 ]
             };
             let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
-            output::table(&["ACCOUNT", "WHAT", "ID", "SINCE", "INFORMATION"], &rows)
+            output::table(
+                &["ACCOUNT", "UUID", "WHAT", "ID", "SINCE", "INFORMATION"],
+                &rows,
+            )
         }
     }
 }

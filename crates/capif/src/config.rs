@@ -88,6 +88,28 @@ pub(crate) fn doubts(config: &Config) -> Vec<String> {
             config.ccf.listen
         ));
     }
+    let insecure = &config.callbacks.insecure_http;
+    if !insecure.is_empty() {
+        let places: Vec<String> = insecure.iter().map(ToString::to_string).collect();
+        doubts.push(format!(
+            "INSECURE: callbacks.insecure_http has notifications to {} travel without TLS: whoever is on the way reads them, and \
+             can change them, keep them or make them up",
+            places.join(", ")
+        ));
+    }
+    if config.moved.is_elsewhere() {
+        let left = |key: &str, whose: &str| {
+            format!(
+                "moved.{key} is empty: nobody is sent on from the {whose} of this address, which is not served here any more"
+            )
+        };
+        if config.moved.revocation.is_empty() {
+            doubts.push(left("revocation", "revocation lists and OCSP"));
+        }
+        if config.account_service.enabled && config.moved.accounts.is_empty() {
+            doubts.push(left("accounts", "account service"));
+        }
+    }
     doubts
 }
 
@@ -102,6 +124,32 @@ mod tests {
         assert_eq!(doubts(&config("[ccf]\nlisten = \"0.0.0.0:8443\"")).len(), 1);
         let named = config("[ccf]\nlisten = \"0.0.0.0:8443\"\naddress = \"ccf.example:8443\"");
         assert!(doubts(&named).is_empty());
+    }
+
+    #[test]
+    fn what_is_left_behind_by_a_move_is_doubted() {
+        let moved = "[moved]\nto = \"https://new.example\"\n";
+        let of = |more: &str| doubts(&Config::parse(&format!("{moved}{more}")).unwrap());
+        assert!(of("")[0].contains("moved.revocation"));
+        let revocation = "revocation = \"http://new.example:8481\"\n";
+        assert!(of(revocation).is_empty());
+        let accounts = format!("{revocation}[account_service]\nenabled = true");
+        assert!(of(&accounts)[0].contains("moved.accounts"));
+        let told = format!(
+            "{revocation}accounts = \"https://new.example:8084\"\n[account_service]\nenabled = true"
+        );
+        assert!(of(&told).is_empty());
+    }
+
+    #[test]
+    fn notifications_without_tls_are_doubted() {
+        let text = "[callbacks]\ninsecure_http = [\"127.0.0.1:8080\", \"*.example.org:80\"]";
+        let [doubt] = doubts(&Config::parse(text).unwrap()).try_into().unwrap();
+        assert!(
+            doubt.contains("127.0.0.1:8080, *.example.org:80"),
+            "{doubt}"
+        );
+        assert!(doubt.contains("without TLS"), "{doubt}");
     }
 
     #[test]

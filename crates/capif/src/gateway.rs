@@ -13,7 +13,7 @@ use capif_aef::{
         LISTEN_DEFAULT, LOOKUPS_PER_SECOND_DEFAULT, METHODS, STALE_SECONDS, STALE_SECONDS_DEFAULT,
     },
 };
-use capif_client::{Bundle, ErrorKind};
+use capif_client::{Bundle, Error, ErrorKind};
 use capif_spec::{publish_service::SecurityMethod, vendor::PskTls};
 use capif_transport::SystemClock;
 
@@ -26,7 +26,8 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The bundle from the core function's operator (`capif provider add`); used when the folder holds no registration
+    /// The bundle from the core function's operator (`capif provider add`); used when the folder holds no registration, or one whose
+    /// certificates have ended
     #[arg(long, value_name = "FILE", required_unless_present = "dir")]
     bundle: Option<PathBuf>,
     /// The name of the API: the first segment of its paths
@@ -164,9 +165,16 @@ fn explain(dir: &Path, error: &GatewayError) -> Failure {
         (GatewayError::Listen { source, .. }, _) if source.kind() == io::ErrorKind::AddrInUse => {
             Failure::of(Exit::Conflict, error)
         }
+        (GatewayError::Ccf(Error::RegistrationEnded { .. }), _) => {
+            Failure::of(Exit::Authentication, error)
+                .next("start the gateway with that, by --bundle")
+        }
+        (GatewayError::Ccf(Error::Superseded { .. }), _) => {
+            Failure::of(Exit::Authentication, error)
+        }
         (GatewayError::Ccf(_), ErrorKind::Authentication) => {
             Failure::of(Exit::Authentication, error).next(&format!(
-                "if the operator removed this provider, or its certificates ended while it was off, delete {} and register with a new bundle, or with the same one if it is reusable",
+                "if the operator removed this provider, or another gateway took its certificates and is gone, delete {} and register with a new bundle, or with the same one if it is reusable",
                 dir.display()
             ))
         }
@@ -174,12 +182,15 @@ fn explain(dir: &Path, error: &GatewayError) -> Failure {
     }
 }
 
-fn bundle(path: &Path) -> Result<Bundle, Failure> {
+/// The bundle in a file.
+pub(crate) fn bundle(path: &Path) -> Result<Bundle, Failure> {
     Ok(input::text(path)?.parse::<Bundle>()?)
 }
 
 #[cfg(test)]
 mod tests {
+    use capif_spec::common::DateTime;
+
     use super::*;
 
     #[test]
@@ -193,6 +204,33 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn what_to_do_about_certificates_that_do_not_count_is_said() {
+        let at = |day: u8| format!("2026-01-{day:02}T00:00:00Z").parse::<DateTime>();
+        let ended = GatewayError::Ccf(Error::RegistrationEnded {
+            domain_id: "DOM1".into(),
+            ended: at(1).unwrap(),
+            refusal: None,
+        });
+        let failure = explain(Path::new("gw"), &ended);
+        assert_eq!(failure.exit, Exit::Authentication);
+        let text = failure.to_string();
+        assert!(text.contains("`capif provider bundle DOM1`"), "{text}");
+        assert!(
+            text.contains("--bundle") && !text.contains("delete"),
+            "{text}"
+        );
+
+        let superseded = GatewayError::Superseded {
+            since: at(1).unwrap().0,
+            until: at(2).unwrap().0,
+        };
+        let failure = explain(Path::new("gw"), &superseded);
+        assert_eq!(failure.exit, Exit::Conflict);
+        let text = failure.to_string();
+        assert!(text.contains("2026-01-02T00:00:00Z"), "{text}");
     }
 
     #[test]

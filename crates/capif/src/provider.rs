@@ -98,6 +98,9 @@ struct Renew {
     /// The folder of the gateway, where its keys and certificates are
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
+    /// A reusable bundle, used when the certificates have ended: no renewal can be asked for with them
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
 }
 
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
@@ -135,7 +138,11 @@ async fn renew(args: Renew) -> Result<Exit, Failure> {
         ));
     }
     let provider = Provider::open(Keystore::open(&args.dir)?, Arc::new(SystemClock)).await?;
-    let renewed = provider.renew().await?;
+    let bundle = args.bundle.as_deref().map(crate::gateway::bundle);
+    let renewed = match bundle.transpose()? {
+        Some(bundle) if provider.has_ended() => provider.register_again(&bundle).await?,
+        _ => provider.renew().await?,
+    };
     let ends = output::time(&DateTime(provider.own_standing()?.expires));
     output::note(&match renewed {
         Renewed::Here => format!(

@@ -6,6 +6,7 @@ use capif_ccf::{
     ccf::{Ccf, StartError},
     config::{Config, LogFormat},
     init::ID_FILE,
+    moved::Moved,
     store::Fault,
 };
 use capif_transport::SystemClock;
@@ -36,12 +37,17 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     for doubt in config::doubts(&config) {
         output::note(&format!("warning: {doubt}"));
     }
-    if config.is_lenient() {
-        output::note(
-            "compat: opencapif: deployed OpenCAPIF clients are understood; tokens need no Onboard_Secret, the certificate alone proves who asks",
-        );
+    if config.moved.is_elsewhere() {
+        return send_on(&dir, config, shutdown).await;
     }
     let format = config.log.format;
+    if config.is_lenient() {
+        let weakness = "deployed OpenCAPIF clients are understood; tokens need no Onboard_Secret, the certificate alone proves who asks";
+        match format {
+            LogFormat::Json => tracing::warn!(compat = "opencapif", weakness),
+            LogFormat::Text => output::note(&format!("compat: opencapif: {weakness}")),
+        }
+    }
     let mut ccf = Ccf::start(&dir, config, Arc::new(SystemClock))
         .await
         .map_err(|error| explain(&dir, &error))?;
@@ -49,6 +55,30 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     announce_accounts(&mut ccf);
     shutdown.asked().await;
     shutdown.drain(ccf.drain(GRACE)).await;
+    Ok(Exit::Done)
+}
+
+/// Sends everybody to where the core function is now.
+async fn send_on(dir: &Path, config: Config, mut shutdown: Shutdown) -> Result<Exit, Failure> {
+    let format = config.log.format;
+    let moved = Moved::start(dir, config, Arc::new(SystemClock))
+        .await
+        .map_err(|error| explain(dir, &error))?;
+    let (at, to) = (moved.address(), moved.to());
+    let how = if moved.is_permanent() {
+        "for good (308)"
+    } else {
+        "for the time being (307)"
+    };
+    match format {
+        LogFormat::Json => tracing::info!(at, to, permanent = moved.is_permanent(), "moved"),
+        LogFormat::Text => output::note(&format!(
+            "moved: whoever asks at {at} is sent to {to} {how}; nothing else is done here, the core function acts there alone; \
+             stop with Ctrl-C"
+        )),
+    }
+    shutdown.asked().await;
+    shutdown.drain(moved.drain(GRACE)).await;
     Ok(Exit::Done)
 }
 

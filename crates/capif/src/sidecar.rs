@@ -8,7 +8,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 use capif_client::OnboardingRequest;
 use capif_transport::{Limits, Server};
 
-use self::relay::Relay;
+use self::relay::{Hosts, Relay};
 use crate::{
     enrol::{Enrolled, InvokerFolder, Papers},
     exit::{Exit, Failure},
@@ -36,14 +36,15 @@ pub(crate) struct Args {
     /// Listen beyond this machine: whoever reaches the socket calls in the name of this API invoker, and nothing is encrypted
     #[arg(long)]
     allow_remote: bool,
-    /// A host name by which applications reach the sidecar, beside `localhost` and addresses; may be repeated
+    /// A host name by which applications reach the sidecar, beside `localhost` and its addresses; may be repeated
     #[arg(long = "name", value_name = "HOST")]
     names: Vec<String>,
 }
 
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     logging::start(&logging::from_environment("warn")?);
-    if !args.listen.ip().to_canonical().is_loopback() && !args.allow_remote {
+    let is_remote = !args.listen.ip().to_canonical().is_loopback();
+    if is_remote && !args.allow_remote {
         return Err(Failure::usage(format!(
             "{} can be reached from other machines, and whoever reaches it calls in the name of this API invoker: \
              listen on 127.0.0.1, or say --allow-remote",
@@ -72,7 +73,11 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         connections_max: CONNECTIONS_MAX,
         ..Limits::default()
     };
-    let relay = Relay::new(Arc::new(enrolled), args.names);
+    let hosts = Hosts {
+        names: args.names,
+        is_remote,
+    };
+    let relay = Relay::new(Arc::new(enrolled), hosts);
     let server =
         Server::serve_plain(listener, limits, relay).map_err(|error| taken(args.listen, &error))?;
     output::note(&format!(

@@ -129,7 +129,7 @@ impl Agenda {
         invoker: &Invoker,
         each: impl Fn(&mut BTreeSet<Due>, Due) -> bool,
     ) {
-        let id: Arc<str> = Arc::from(invoker.id.as_str());
+        let id = invoker.id.share();
         let due = |at: OffsetDateTime| Due {
             at,
             kind: Kind::Invoker,
@@ -162,7 +162,7 @@ impl Agenda {
         function: &ProviderFunction,
         each: impl Fn(&mut BTreeSet<Due>, Due) -> bool,
     ) {
-        let id: Arc<str> = Arc::from(function.id.as_str());
+        let id = function.id.share();
         let due = |at: OffsetDateTime| Due {
             at,
             kind: Kind::ProviderFunction,
@@ -205,7 +205,7 @@ fn of_pending(pending: &PendingEnrolment) -> Due {
     Due {
         at: pending.expires.0,
         kind: Kind::PendingEnrolment,
-        id: Arc::from(pending.id.as_str()),
+        id: pending.id.share(),
     }
 }
 

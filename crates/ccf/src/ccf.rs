@@ -43,7 +43,7 @@ use crate::{
 };
 
 /// The folder of the embedded store within the CCF's folder.
-const STORE_FOLDER: &str = "store";
+pub(crate) const STORE_FOLDER: &str = "store";
 
 /// The CCF cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,15 @@ pub enum StartError {
     /// There is no CCF in the folder.
     #[error("{0} holds no CAPIF core function; make one with `capif init`")]
     NotInitialised(PathBuf),
+    /// The core function serves elsewhere: two of them would act on copies of one folder.
+    #[error(
+        "this core function has moved to {0}: it does not serve from here; to bring it back, stop the other one, bring its folder \
+         here, and take `moved.to` out of capif.toml"
+    )]
+    Moved(String),
+    /// The core function did not move.
+    #[error("`moved.to` is empty: this core function serves here")]
+    NotMoved,
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -128,6 +137,9 @@ impl Ccf {
     /// # Errors
     /// Says what is missing, wrong or taken.
     pub async fn start(dir: &Path, config: Config, clock: SharedClock) -> Result<Self, StartError> {
+        if config.moved.is_elsewhere() {
+            return Err(StartError::Moved(config.moved.to));
+        }
         let ccf_id = std::fs::read_to_string(dir.join(ID_FILE))
             .map_err(|_| StartError::NotInitialised(dir.to_owned()))?;
         let ccf_id = ccf_id.trim().to_owned();
@@ -161,10 +173,10 @@ impl Ccf {
         let now = DateTime(clock.now());
         let authorities =
             Authorities::load(dir, &ccf_id, &custody, lives, terms, &store, &now).await?;
-        let register = Register::load(store.as_ref()).await?;
+        let view = View::load(store.as_ref()).await?;
+        let register = Register::load(store.as_ref(), Arc::clone(&view)).await?;
         let revocation = Arc::new(Revocation::new(&authorities, register, &clock, &ccf_id));
         let access_tokens = TokenRing::load(dir, &custody, &sealing, &store, own_key, &now).await?;
-        let view = View::load(store.as_ref()).await?;
         let allowances = Allowances::new(clock.now(), view.read().policies_revision());
         let issuers = Issuers::new(
             &credentials,
@@ -228,6 +240,7 @@ impl Ccf {
             allowances,
             log_book: Default::default(),
             sockets: Default::default(),
+            untold: Default::default(),
             connections: OnceLock::new(),
             config,
         });
@@ -390,7 +403,10 @@ fn serve_operators(
         .map_err(listen_error(address.to_string(), "operator.listen"))
 }
 
-fn listen_error(address: String, key: &'static str) -> impl FnOnce(io::Error) -> StartError {
+pub(crate) fn listen_error(
+    address: String,
+    key: &'static str,
+) -> impl FnOnce(io::Error) -> StartError {
     move |source| StartError::Listen {
         address,
         key,
@@ -407,7 +423,7 @@ fn is_loopback(host: &str) -> bool {
 }
 
 /// The names and addresses that the server certificate carries.
-fn hosts(config: &Config) -> Vec<String> {
+pub(crate) fn hosts(config: &Config) -> Vec<String> {
     let mut hosts = vec![
         "localhost".to_owned(),
         "127.0.0.1".to_owned(),

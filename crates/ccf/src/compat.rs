@@ -22,11 +22,14 @@ const WITH_DELIVERY: [&str; 6] = [
 /// The feature of the security API by which an entry is about one API.
 const SECURITY_INFO_PER_API: &str = "4";
 
-/// The member by which our own clients are known: they speak the standard.
-const VENDOR_MEMBER: &str = "vendorSpecific-capif";
+/// The feature of the events API by which notifications say what they are about, as a digit.
+const ENHANCED_EVENT_REPORT: u32 = 4;
 
 /// Every feature but test notifications and WebSockets.
 const WITHOUT_DELIVERY: &str = "fffffffffffffffc";
+
+/// What each of them sends as its `client_secret`.
+pub(crate) const SECRET: &str = "string";
 
 /// A target in the spelling of TS 29.222: deployed clients put a second slash between host and path.
 pub(crate) fn target(uri: Uri) -> Uri {
@@ -65,21 +68,43 @@ pub(crate) fn request(operation: &str, body: Bytes, functions: &[&ProviderFuncti
     let Ok(Value::Object(mut content)) = json::from_slice::<Value>(&body) else {
         return body;
     };
-    if content.contains_key(VENDOR_MEMBER) {
-        return body;
-    }
+    let said = content.clone();
     match operation {
         _ if WITH_DELIVERY.contains(&operation) => {
+            if !names_a_websocket(&content) {
+                return body;
+            }
             without_delivery(&mut content);
             if operation.contains("Sec") {
                 per_api(&mut content);
             }
+            if operation.contains("EventSubsc") {
+                with_detail(&mut content);
+            }
+            if operation == "UpdateIndOnboardedAPIInvoker" {
+                unchanged(&mut content);
+            }
         }
+        "CreateLogEntServAPIInv" => logged(&mut content),
         "CreateAPFPubAPIs" | "UpdateIndAPFPubAPI" => published(&mut content),
         "UpdateIndApiProvDomainRegist" => registered(&mut content, functions),
         _ => return body,
     }
+    // What is none of the dialect stays as it is, to the octet.
+    if content == said {
+        return body;
+    }
     serde_json::to_vec(&content).map_or(body, Bytes::from)
+}
+
+/// Whether a deployed client says this: each of them names a WebSocket, with some word or its own callback, whose address the core
+/// function alone can give (TS 29.122 clause 5.2.1.2.10). Who speaks the standard at most repeats the one that it was given.
+fn names_a_websocket(content: &Map<String, Value>) -> bool {
+    let config = content.get("websockNotifConfig");
+    let named = config.and_then(|config| config.get("websocketUri"));
+    named
+        .and_then(Value::as_str)
+        .is_some_and(|uri| !uri.starts_with("wss://"))
 }
 
 /// Deployed clients ask for test notifications and WebSockets whatever they negotiate, and use neither.
@@ -89,6 +114,30 @@ fn without_delivery(content: &mut Map<String, Value>) {
     change_features(content, |asked| {
         asked.intersect(&SupportedFeatures::from(WITHOUT_DELIVERY))
     });
+}
+
+/// Certificate and secret stay what they are, whatever stands in their places: the key alone is compared.
+fn unchanged(content: &mut Map<String, Value>) {
+    let information = content.get_mut("onboardingInformation");
+    if let Some(information) = information.and_then(Value::as_object_mut) {
+        information.remove("apiInvokerCertificate");
+        information.remove("onboardingSecret");
+    }
+}
+
+/// The older SDK has the result of a call as a number.
+fn logged(content: &mut Map<String, Value>) {
+    let entries = content.get_mut("logs").and_then(Value::as_array_mut);
+    for result in entries
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.get_mut("result"))
+    {
+        let status = result.as_u64();
+        if let Some(status) = status.filter(|status| (100..1000).contains(status)) {
+            *result = Value::String(status.to_string());
+        }
+    }
 }
 
 /// Entries that name an API are about that API, whatever was negotiated. Deployed clients prefer whatever the AEF offers, and can
@@ -116,18 +165,35 @@ fn per_api(content: &mut Map<String, Value>) {
     }
 }
 
+/// Deployed receivers read what an event is about (`eventDetail`), whatever they negotiated.
+fn with_detail(content: &mut Map<String, Value>) {
+    content
+        .entry("supportedFeatures")
+        .or_insert_with(|| json!("0"));
+    change_features(content, |asked| {
+        let mut digits = asked.as_str().to_owned();
+        let last = digits.pop().and_then(|last| last.to_digit(16));
+        let last = last.unwrap_or(0) | ENHANCED_EVENT_REPORT;
+        digits.extend(char::from_digit(last, 16));
+        digits.into()
+    });
+}
+
 fn change_features(
     content: &mut Map<String, Value>,
     change: impl FnOnce(SupportedFeatures) -> SupportedFeatures,
 ) {
     let features = content.get_mut("supportedFeatures");
     if let Some(Value::String(features)) = features {
-        let changed = change(SupportedFeatures::from(features.as_str()));
-        *features = changed.as_str().to_owned();
+        let asked = SupportedFeatures::from(features.as_str());
+        if asked.is_valid() {
+            *features = change(asked).as_str().to_owned();
+        }
     }
 }
 
-/// Host names stand where addresses belong, and methods at the interfaces alone, where clients look for them at the profile.
+/// Host names stand where addresses belong, and methods at the interfaces alone, where clients look for them at the profile. An
+/// interface without any is left to be refused: it would get those of the others.
 fn published(content: &mut Map<String, Value>) {
     let profiles = content.get_mut("aefProfiles").and_then(Value::as_array_mut);
     for profile in profiles.into_iter().flatten() {
@@ -138,6 +204,7 @@ fn published(content: &mut Map<String, Value>) {
             .get_mut("interfaceDescriptions")
             .and_then(Value::as_array_mut);
         let mut methods: Vec<Value> = Vec::new();
+        let mut is_whole = true;
         for interface in interfaces.into_iter().flatten() {
             let Value::Object(interface) = interface else {
                 continue;
@@ -151,13 +218,14 @@ fn published(content: &mut Map<String, Value>) {
                 interface.insert("fqdn".to_owned(), name);
             }
             let own = interface.get("securityMethods").and_then(Value::as_array);
+            is_whole &= own.is_some_and(|own| !own.is_empty());
             for method in own.into_iter().flatten() {
                 if !methods.contains(method) {
                     methods.push(method.clone());
                 }
             }
         }
-        if !profile.contains_key("securityMethods") && !methods.is_empty() {
+        if is_whole && !methods.is_empty() && !profile.contains_key("securityMethods") {
             profile.insert("securityMethods".to_owned(), Value::Array(methods));
         }
     }
@@ -177,15 +245,17 @@ fn registered(content: &mut Map<String, Value>, functions: &[&ProviderFunction])
         let has_id = |one: &Value| one.get("apiProvFuncId") == Some(&json!(held.id));
         !wanted.iter().any(has_id)
     });
+    let same_role = |one: &Value, held: &ProviderFunction| {
+        let role = one.get("apiProvFuncRole").and_then(Value::as_str);
+        role == Some(Role::as_str(held.role))
+    };
+    // Some give one key to all of them.
     let same_key = |one: &Value, held: &ProviderFunction| {
         let key = one
             .pointer("/regInfo/apiProvPubKey")
             .and_then(Value::as_str);
-        key.is_some_and(|key| key.trim() == held.public_key_text.trim())
-    };
-    let same_role = |one: &Value, held: &ProviderFunction| {
-        let role = one.get("apiProvFuncRole").and_then(Value::as_str);
-        role == Some(Role::as_str(held.role))
+        let is_same = key.is_some_and(|key| key.trim() == held.public_key_text.to_string().trim());
+        is_same && same_role(one, held)
     };
     for fits in [
         &same_key as &dyn Fn(&Value, &ProviderFunction) -> bool,
@@ -246,7 +316,8 @@ mod tests {
     fn what_nobody_uses_is_not_asked_for() {
         let said = translated(
             "CreateEventSubsc",
-            json!({ "events": ["X"], "requestTestNotification": true, "websockNotifConfig": {}, "supportedFeatures": "fffff" }),
+            json!({ "events": ["X"], "requestTestNotification": true, "supportedFeatures": "fffff",
+                "websockNotifConfig": { "requestWebsocketUri": true, "websocketUri": "https://192.0.2.1/callback" } }),
         );
         assert_eq!(
             said,
@@ -254,7 +325,8 @@ mod tests {
         );
         let said = translated(
             "CreateSecIndTrustedAPIInv",
-            json!({ "securityInfo": [{ "apiId": "a", "prefSecurityMethods": ["PKI", "Oauth"] }], "supportedFeatures": "0" }),
+            json!({ "securityInfo": [{ "apiId": "a", "prefSecurityMethods": ["PKI", "Oauth"] }], "supportedFeatures": "0",
+                "websockNotifConfig": { "requestWebsocketUri": true, "websocketUri": "string" } }),
         );
         assert_eq!(said["supportedFeatures"], "4");
         assert_eq!(
@@ -263,11 +335,78 @@ mod tests {
         );
         // What is none of this is not touched, to the octet.
         let body = Bytes::from_static(b"{ \"x\" : 1 }");
-        assert_eq!(request("CreateLogEntServAPIInv", body.clone(), &[]), body);
-        let ours = json!({ "requestTestNotification": true, "vendorSpecific-capif": {} });
-        assert_eq!(translated("CreateOnboardedAPIInvoker", ours.clone()), ours);
+        for operation in ["GetOAuthIndAPIInv", "CreateLogEntServAPIInv"] {
+            assert_eq!(request(operation, body.clone(), &[]), body);
+        }
+        // Nor what a client of the standard says, with a WebSocket that it was given too.
+        for uri in [
+            Value::Null,
+            json!("wss://ccf.example/capif-websocket/v1/x/y"),
+        ] {
+            let mut plain = json!({ "requestTestNotification": true, "supportedFeatures": "f",
+                "securityInfo": [{ "apiId": "a", "prefSecurityMethods": ["PKI", "OAUTH"] }],
+                "websockNotifConfig": { "requestWebsocketUri": true } });
+            if !uri.is_null() {
+                plain["websockNotifConfig"]["websocketUri"] = uri;
+            }
+            assert_eq!(
+                translated("CreateOnboardedAPIInvoker", plain.clone()),
+                plain
+            );
+            assert_eq!(
+                translated("CreateSecIndTrustedAPIInv", plain.clone()),
+                plain
+            );
+        }
+        let odd = json!({ "supportedFeatures": "g", "websockNotifConfig": { "websocketUri": "" } });
+        assert_eq!(
+            translated("CreateEventSubsc", odd),
+            json!({ "supportedFeatures": "g" })
+        );
         let twice = Bytes::from_static(b"{\"a\":1,\"a\":2}");
         assert_eq!(request("CreateEventSubsc", twice.clone(), &[]), twice);
+    }
+
+    #[test]
+    fn results_are_texts() {
+        let said = translated(
+            "CreateLogEntServAPIInv",
+            json!({ "logs": [{ "result": 200 }, { "result": "404" }, {}, 7] }),
+        );
+        let expected = json!([{ "result": "200" }, { "result": "404" }, {}, 7]);
+        assert_eq!(said["logs"], expected);
+    }
+
+    #[test]
+    fn certificate_and_secret_are_not_said_anew() {
+        let told = json!({ "apiInvokerPublicKey": "k", "apiInvokerCertificate": "string", "onboardingSecret": "string" });
+        let details = json!({ "onboardingInformation": told, "websockNotifConfig": { "websocketUri": "string" } });
+        let said = translated("UpdateIndOnboardedAPIInvoker", details.clone());
+        let kept = json!({ "apiInvokerPublicKey": "k" });
+        assert_eq!(said["onboardingInformation"], kept);
+        let said = translated("CreateOnboardedAPIInvoker", details);
+        assert_eq!(said["onboardingInformation"], told);
+    }
+
+    #[test]
+    fn events_say_what_they_are_about() {
+        for (asked, agreed) in [
+            (json!("0"), "4"),
+            (json!("fff"), "ffc"),
+            (json!("12"), "14"),
+            (json!(""), "4"),
+        ] {
+            let said = translated(
+                "UpdateIndEventSubsc",
+                json!({ "supportedFeatures": asked, "websockNotifConfig": { "websocketUri": "string" } }),
+            );
+            assert_eq!(said, json!({ "supportedFeatures": agreed }), "{asked}");
+        }
+        let said = translated(
+            "CreateEventSubsc",
+            json!({ "websockNotifConfig": { "websocketUri": "" } }),
+        );
+        assert_eq!(said, json!({ "supportedFeatures": "4" }));
     }
 
     #[test]
@@ -283,5 +422,10 @@ mod tests {
         assert_eq!(profile["securityMethods"], json!(["Oauth", "PKI"]));
         assert_eq!(profile["interfaceDescriptions"][0]["fqdn"], "nef.example");
         assert_eq!(profile["interfaceDescriptions"][1]["ipv4Addr"], "192.0.2.1");
+        // An interface that says nothing takes part in no methods of others.
+        let partly = json!({ "aefProfiles": [{ "interfaceDescriptions": [
+            { "ipv4Addr": "192.0.2.1", "securityMethods": ["PKI"] }, { "ipv4Addr": "192.0.2.2" },
+        ] }] });
+        assert_eq!(translated("CreateAPFPubAPIs", partly.clone()), partly);
     }
 }

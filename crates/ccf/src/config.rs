@@ -9,6 +9,7 @@ mod authority;
 mod callbacks;
 mod custody;
 mod discovery;
+mod moved;
 mod operator;
 mod renewal;
 mod revocation;
@@ -34,6 +35,7 @@ pub use self::{
     callbacks::{CallbacksSection, NotATarget, Target},
     custody::CustodySection,
     discovery::DiscoverySection,
+    moved::MovedSection,
     operator::OperatorSection,
     renewal::{Overdue, RenewalSection, RetentionSection},
     revocation::RevocationSection,
@@ -56,6 +58,8 @@ pub struct Config {
     pub compat: Compat,
     /// Where the CCF listens and how it is reached.
     pub ccf: CcfSection,
+    /// Where it serves now, when that is elsewhere.
+    pub moved: MovedSection,
     /// The listener for health probes.
     pub management: ManagementSection,
     /// The operator's API over the network.
@@ -359,6 +363,14 @@ pub struct LimitsSection {
     pub body_seconds_max: u32,
     /// The most connections at a time.
     pub connections_max: usize,
+    /// The most requests that are worked on at once; no bound if 0.
+    pub requests_at_once: usize,
+    /// The most requests of one API invoker in a second; no bound if 0.
+    pub invoker_requests_per_second: u32,
+    /// The most requests of one provider function in a second; no bound if 0.
+    pub function_requests_per_second: u32,
+    /// The most requests without a certificate that counts from one address in a second; no bound if 0.
+    pub anonymous_requests_per_second: u32,
     /// How long an invocation log entry is kept, in hours.
     pub log_hours: u32,
     /// The most invocation log entries of one provider.
@@ -371,6 +383,10 @@ impl Default for LimitsSection {
             body_bytes_max: 1 << 20,
             body_seconds_max: 10,
             connections_max: 20_000,
+            requests_at_once: 2000,
+            invoker_requests_per_second: 0,
+            function_requests_per_second: 0,
+            anonymous_requests_per_second: 2000,
             log_hours: 720,
             log_entries_max: 100_000_000,
         }
@@ -466,6 +482,7 @@ impl Config {
         self.revocation.check().map_err(ConfigError)?;
         self.audit.check().map_err(ConfigError)?;
         self.account_service.check().map_err(ConfigError)?;
+        self.moved.check(&self.address()).map_err(ConfigError)?;
         renewal::check(self).map_err(ConfigError)?;
         if self.security.methods.is_empty() {
             return refuse("security.methods: name at least one of PKI, OAUTH, PSK".to_owned());

@@ -19,6 +19,7 @@ use crate::{
     authority::{Authorities, presence::Presence, tokens::TokenRing},
     config::Config,
     credential::{CredentialVerifier, Issuer},
+    destination::Content,
     revocation::Revocation,
     sealing::SealingKey,
     store::{CommitError, Store},
@@ -61,6 +62,8 @@ pub(crate) struct Core {
     pub(crate) log_book: crate::log_book::LogBook,
     /// The WebSockets that are open.
     pub(crate) sockets: Arc<crate::websocket::Sockets>,
+    /// Where nothing is sent, as far as the log has said so.
+    pub(crate) untold: crate::destination::Untold,
     /// Set once the listener is up.
     pub(crate) connections: OnceLock<Arc<Connections>>,
 }
@@ -153,11 +156,19 @@ impl Core {
         records: &Records,
         invoker: &ApiInvokerId,
         destination: &Uri,
+        content: Content,
     ) -> bool {
+        let there = destination.as_str();
+        let ways = || self.ways(records, invoker.as_str(), there, content);
+        if !there.starts_with("wss://") && ways().is_empty() {
+            // Invokers that cannot be called name any address over https.
+            if there.starts_with("http://") {
+                self.say_untold(there, content);
+            }
+            return false;
+        }
         let lane = Lane::new(Kind::Callback, Callback::lane_to(invoker, destination));
-        let is_way = destination.as_str().starts_with("wss://")
-            || self.config.callbacks.allows(destination.as_str());
-        is_way && records.waiting_in(&lane) < CALLBACKS_MAX
+        records.waiting_in(&lane) < CALLBACKS_MAX
     }
 
     /// How an invoker goes, and whether account is kept of it.
@@ -175,8 +186,8 @@ impl Core {
         };
         let is_under = |peer: &Peer| match peer {
             Peer::Certificate(shown) => {
-                let shown = shown.fingerprint.to_string();
-                ended.iter().any(|ended| ended.as_str() == shown)
+                let shown = Digest::new(*shown.fingerprint.as_bytes());
+                ended.contains(&shown)
             }
             Peer::Anonymous | Peer::Psk(_) => false,
         };

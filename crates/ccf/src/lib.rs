@@ -9,6 +9,8 @@ pub mod init;
 
 pub mod ccf;
 
+pub mod moved;
+
 pub mod api;
 
 pub mod audit;

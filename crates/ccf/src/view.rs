@@ -1,8 +1,11 @@
 //! The records that requests look at, in memory and decoded: fed by the store's commits before these are answered, so that
 //! whoever was told of a change also sees it.
 
+mod certificates;
 mod following;
 mod lookups;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -14,15 +17,17 @@ use capif_procedures::{
     discovery::{Catalogue, Policies},
     onboarding::Tally,
     state::{
-        AccessControlPolicy, Invoker, LogRetention, OperatorCredential, PendingEnrolment,
-        ProviderDomain, ProviderFunction, RegisteredCredential, Reporting, SecurityContext,
-        Subscription, Usage,
+        AccessControlPolicy, Digest, Frames, Invoker, LogRetention, OperatorCredential,
+        PendingEnrolment, ProviderDomain, ProviderFunction, RegisteredCredential, Reporting,
+        SecurityContext, Subscription, Usage,
     },
     topology_hiding::Rules,
 };
+use capif_spec::common::ApiInvokerId;
 use tokio::sync::Notify;
 
-use self::following::is_kept;
+pub(crate) use self::certificates::{Name, serial_of};
+use self::{certificates::Certificates, following::is_kept};
 use crate::{
     agenda::Agenda,
     store::{Committed, Fault, Observer, Page, Store},
@@ -57,20 +62,20 @@ impl Lane {
 /// The records at one moment.
 #[derive(Debug, Default)]
 pub struct Records {
-    invokers: HashMap<String, Arc<Versioned<Invoker>>>,
+    invokers: HashMap<Arc<str>, Arc<Versioned<Invoker>>>,
     credentials: HashMap<String, Arc<Versioned<RegisteredCredential>>>,
     domains: BTreeMap<String, Arc<Versioned<ProviderDomain>>>,
     /// Who can be given the answer to its onboarding again, by the mark of use of its credential.
-    enrolled: HashMap<String, String>,
+    enrolled: HashMap<Digest, ApiInvokerId>,
     /// How many invokers reach what.
     tally: Tally,
     /// What waits for the operator.
     pending: BTreeMap<String, Arc<Versioned<PendingEnrolment>>>,
     /// Which onboarding waits, by the mark of use of its credential.
-    asked: HashMap<String, String>,
+    asked: HashMap<Digest, ApiInvokerId>,
     functions: HashMap<String, Arc<Versioned<ProviderFunction>>>,
     apis: Catalogue,
-    contexts: HashMap<String, Arc<Versioned<SecurityContext>>>,
+    contexts: HashMap<Arc<str>, Arc<Versioned<SecurityContext>>>,
     subscriptions: BTreeMap<String, Arc<Versioned<Subscription>>>,
     reportings: HashMap<String, Arc<Versioned<Reporting>>>,
     policies: BTreeMap<String, Arc<Versioned<AccessControlPolicy>>>,
@@ -81,6 +86,10 @@ pub struct Records {
     operators: BTreeMap<String, Arc<Versioned<OperatorCredential>>>,
     retentions: BTreeMap<String, Arc<Versioned<LogRetention>>>,
     agenda: Agenda,
+    /// What is held by whom is not said here: it is for telling what is held by nobody.
+    certificates: Certificates,
+    /// What the texts of certificates and keys share.
+    frames: Frames,
     /// Ids of messages that wait.
     waiting: BTreeMap<Lane, BTreeSet<String>>,
 }

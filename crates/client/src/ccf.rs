@@ -12,9 +12,15 @@ use capif_transport::{
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::Instant;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::{address::Address, error::Error};
+use crate::{
+    address::Address,
+    error::Error,
+    random,
+    whereabouts::{self, REDIRECTS_MAX, Whereabouts},
+};
 
 /// How long fetching a root certificate may take.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -22,6 +28,9 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// What to do when an answer of the CAPIF core function did not arrive: nothing that is asked of it suffers from being
 /// asked twice (P-08).
 pub(crate) const REPEATABLE: &str = "repeat it, which does no harm";
+
+/// For how long in all a request is kept back that the CAPIF core function asks to be sent again.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -45,7 +54,7 @@ pub(crate) fn encoded(value: &str) -> String {
 #[derive(Clone)]
 pub(crate) struct Ccf {
     client: Client,
-    address: Address,
+    whereabouts: Whereabouts,
 }
 
 /// A request that is about to be sent.
@@ -53,7 +62,8 @@ pub(crate) struct Call<'a> {
     operation: &'static str,
     method: Method,
     path: String,
-    content: Option<(&'static str, Zeroizing<Vec<u8>>)>,
+    /// Media type and octets, which are erased after use.
+    content: Option<(&'static str, Bytes)>,
     bearer: Option<&'a Redacted>,
     advice: fn(StatusCode) -> &'static str,
 }
@@ -72,14 +82,14 @@ impl Ccf {
     /// Reaches a CAPIF core function that proves itself by `anchors`; the caller proves itself by `identity`, except
     /// where a credential takes its place (TS 29.222 clause 10.2).
     pub(crate) fn new(
-        address: Address,
+        whereabouts: impl Into<Whereabouts>,
         anchors: Anchors,
         identity: Option<Identity>,
         clock: SharedClock,
     ) -> Result<Self, Error> {
         Ok(Self {
             client: ccf_client(tls(anchors, identity, clock), ClientLimits::default())?,
-            address,
+            whereabouts: whereabouts.into(),
         })
     }
 
@@ -87,7 +97,7 @@ impl Ccf {
     /// the facts of that connection, from which keys of Method 1 are derived (TS 33.122 clause A.1). `tls12_only` makes it a
     /// session that has an id and a master secret.
     pub(crate) fn negotiating(
-        address: Address,
+        whereabouts: impl Into<Whereabouts>,
         anchors: Anchors,
         identity: Identity,
         clock: SharedClock,
@@ -105,29 +115,82 @@ impl Ccf {
         };
         Ok(Self {
             client: ccf_client(tls, limits)?,
-            address,
+            whereabouts: whereabouts.into(),
         })
     }
 
-    pub(crate) fn address(&self) -> &Address {
-        &self.address
+    /// Where it is, as far as is known.
+    pub(crate) fn address(&self) -> Address {
+        self.whereabouts.now()
     }
 
-    /// Sends a request and waits for the whole answer.
+    /// Sends a request and waits for the whole answer. A core function that has moved is followed, by the same request: to
+    /// one that proves itself in the same way, and to nobody else.
     pub(crate) async fn send(&self, call: Call<'_>) -> Result<Answer, Error> {
-        let Call {
-            operation,
-            method,
-            path,
-            content,
-            bearer,
-            advice,
-        } = call;
+        let mut been = Vec::new();
+        let mut address = self.address();
+        let mut stays = true;
+        let answer = loop {
+            let answer = self.patiently(&call, &address).await?;
+            if stays && !been.is_empty() {
+                // Whoever answers there has proved to be a core function.
+                self.whereabouts.move_to(&address);
+            }
+            let Some(permanent) = whereabouts::sends_on(answer.status) else {
+                break answer;
+            };
+            stays &= permanent;
+            let next = whereabouts::target(&answer.headers, &call.path)
+                .map_err(|reason| answer.unusable(reason))?;
+            tracing::debug!(operation = call.operation, from = %address, to = %next, "sent on");
+            been.push(address);
+            if been.contains(&next) {
+                return Err(answer.unusable(format!(
+                    "it sends on to {next}, which had sent on before: tell its operator that this goes round in a circle"
+                )));
+            }
+            if been.len() > REDIRECTS_MAX {
+                return Err(answer.unusable(format!(
+                    "it sends on to {next}, after {REDIRECTS_MAX} others did so: tell its operator"
+                )));
+            }
+            address = next;
+        };
+        if answer.status.is_success() {
+            Ok(answer)
+        } else {
+            let advice = (call.advice)(answer.status);
+            Err(answer.refusal(advice))
+        }
+    }
+
+    /// The answer of who is at this address. One that is only too busy, and says when to come again, is asked again then, unless
+    /// that would take too long: nothing was done yet.
+    async fn patiently(&self, call: &Call<'_>, address: &Address) -> Result<Answer, Error> {
+        let began = Instant::now();
+        loop {
+            let answer = self.exchange(call, address).await?;
+            let Some(pause) = answer.pause() else {
+                return Ok(answer);
+            };
+            // Those who were turned away together do not come back together.
+            let pause = pause + random::about(pause) / 4;
+            if began.elapsed() + pause > PATIENCE {
+                return Ok(answer);
+            }
+            tracing::debug!(operation = call.operation, ?pause, "asked to come again");
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// One request, and the answer of who is at this address.
+    async fn exchange(&self, call: &Call<'_>, address: &Address) -> Result<Answer, Error> {
+        let operation = call.operation;
         let mut request = Request::builder()
-            .method(method)
-            .uri(format!("https://{}{path}", self.address))
+            .method(call.method.clone())
+            .uri(format!("https://{address}{}", call.path))
             .header(header::ACCEPT, "application/json, application/problem+json");
-        if let Some(credential) = bearer {
+        if let Some(credential) = call.bearer {
             let text = Zeroizing::new(format!("Bearer {}", credential.expose()));
             let mut value = HeaderValue::from_str(&text).map_err(|_| Error::Malformed {
                 what: "credential",
@@ -136,10 +199,10 @@ impl Ccf {
             value.set_sensitive(true);
             request = request.header(header::AUTHORIZATION, value);
         }
-        let body = match content {
+        let body = match &call.content {
             Some((media_type, octets)) => {
-                request = request.header(header::CONTENT_TYPE, media_type);
-                full(Bytes::from_owner(octets))
+                request = request.header(header::CONTENT_TYPE, *media_type);
+                full(octets.clone())
             }
             None => capif_transport::empty(),
         };
@@ -151,31 +214,22 @@ impl Ccf {
             .client
             .request(request)
             .await
-            .map_err(|error| failure(operation, &self.address, REPEATABLE, error))?;
+            .map_err(|error| failure(operation, address, REPEATABLE, error))?;
         let (mut head, body) = response.into_parts();
         let session = head.extensions.remove::<Arc<Session>>();
         let body = collect(body, ANSWER_BYTES_MAX, ANSWER_TIMEOUT)
             .await
-            .map_err(|error| body_failure(operation, &self.address, REPEATABLE, error))?;
-        let answer = Answer {
-            status: head.status,
+            .map_err(|error| body_failure(operation, address, REPEATABLE, error))?;
+        let status = head.status;
+        tracing::debug!(operation, ccf = %address, status = status.as_u16(), "CAPIF core function answered");
+        Ok(Answer {
+            status,
             operation,
-            address: self.address.clone(),
+            address: address.clone(),
             headers: head.headers,
             body,
             session,
-        };
-        tracing::debug!(
-            operation,
-            ccf = %self.address,
-            status = answer.status.as_u16(),
-            "CAPIF core function answered"
-        );
-        if answer.status.is_success() {
-            Ok(answer)
-        } else {
-            Err(answer.refusal(advice(head.status)))
-        }
+        })
     }
 }
 
@@ -213,13 +267,13 @@ impl<'a> Call<'a> {
         let octets = serde_json::to_vec(content)
             .map(Zeroizing::new)
             .map_err(|_| Error::Usage("the request cannot be written as JSON".to_owned()))?;
-        self.content = Some((media_type, octets));
+        self.content = Some((media_type, Bytes::from_owner(octets)));
         Ok(self)
     }
 
     pub(crate) fn form(mut self, content: Zeroizing<String>) -> Self {
         let octets = Zeroizing::new(content.as_bytes().to_vec());
-        self.content = Some((FORM, octets));
+        self.content = Some((FORM, Bytes::from_owner(octets)));
         self
     }
 
@@ -261,6 +315,20 @@ impl Answer {
             .decode_utf8()
             .ok()?;
         is_id(&id).then(|| id.into_owned())
+    }
+
+    /// After how long the request may come again, if it came too soon or at a busy time (RFC 9110 section 10.2.3), and that is soon.
+    fn pause(&self) -> Option<Duration> {
+        let busy = [
+            StatusCode::TOO_MANY_REQUESTS,
+            StatusCode::SERVICE_UNAVAILABLE,
+        ];
+        if !busy.contains(&self.status) {
+            return None;
+        }
+        let text = self.headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+        let pause = Duration::from_secs(text.parse::<u64>().ok()?.max(1));
+        (pause < PATIENCE).then_some(pause)
     }
 
     pub(crate) fn unusable(&self, reason: impl Into<String>) -> Error {

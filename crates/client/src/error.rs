@@ -3,7 +3,7 @@
 use std::fmt;
 
 use capif_spec::{
-    common::{DateTime, ProblemDetails},
+    common::{ApiProviderDomainId, DateTime, ProblemDetails},
     publish_service::SecurityMethod,
     security::AccessTokenErr,
 };
@@ -193,6 +193,28 @@ pub enum Error {
         ended: DateTime,
     },
 
+    /// The certificates of a provider domain have ended, and with them what a renewal would be asked for with.
+    #[error("{}", RegistrationEndedText { domain_id, ended, refusal: refusal.as_deref() })]
+    RegistrationEnded {
+        /// The domain, which is there as before.
+        domain_id: ApiProviderDomainId,
+        /// When they ended.
+        ended: DateTime,
+        /// Why it could not register again with the bundle at hand, if there was one.
+        refusal: Option<Box<Error>>,
+    },
+
+    /// Somebody else registered as the domain of this folder and has its certificates.
+    #[error(
+        "another one registered as the provider {domain_id} with its bundle and has its certificates: this folder does not take them \
+         back; stop one of the two, give both one folder, or each a bundle of its own. If the other one is gone for good, delete this \
+         folder and register again with the bundle"
+    )]
+    Superseded {
+        /// The domain, which is there as before.
+        domain_id: ApiProviderDomainId,
+    },
+
     /// Discovery shows no such API.
     #[error(
         "the CAPIF core function shows this invoker no API `{name}` that can be called over HTTPS: check the name, and ask \
@@ -265,7 +287,9 @@ impl Error {
             | Self::CertificateRefused { .. }
             | Self::KeyRefused { .. }
             | Self::WrongCertificate { .. }
-            | Self::Expired { .. } => ErrorKind::Authentication,
+            | Self::Expired { .. }
+            | Self::RegistrationEnded { .. }
+            | Self::Superseded { .. } => ErrorKind::Authentication,
             Self::TimedOut { .. } => ErrorKind::TimedOut,
             Self::Refused { status, .. } | Self::TokenRefused { status, .. } => match *status {
                 StatusCode::UNAUTHORIZED => ErrorKind::Authentication,
@@ -376,6 +400,34 @@ impl fmt::Display for TokenRefusalText<'_> {
             "invalid_scope" => "; negotiate the security method for this API first",
             _ => "",
         })
+    }
+}
+
+struct RegistrationEndedText<'a> {
+    domain_id: &'a ApiProviderDomainId,
+    ended: &'a DateTime,
+    refusal: Option<&'a Error>,
+}
+
+impl fmt::Display for RegistrationEndedText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            domain_id,
+            ended,
+            refusal,
+        } = self;
+        write!(
+            f,
+            "the certificates of the provider domain {domain_id} ended on {ended}"
+        )?;
+        if let Some(refusal) = refusal {
+            write!(f, ", and the bundle does not help ({refusal})")?;
+        }
+        write!(
+            f,
+            ": check the clock of this machine; if it is right, the operator of the CAPIF core function makes a bundle with which \
+             it registers again, in the same folder, by `capif provider bundle {domain_id}`"
+        )
     }
 }
 

@@ -81,8 +81,9 @@ struct Shared {
 }
 
 impl Invoker {
-    /// Enrols an invoker, once. In a folder that is enrolled at this CAPIF core function already, it opens that enrolment and
-    /// leaves the credential unused; after an attempt whose answer was lost, it repeats the very same request.
+    /// Enrols an invoker, once (TS 29.222 clause 5.5.2.2, TS 33.122 clause 6.1). In a folder that is enrolled at this CAPIF core
+    /// function already, it opens that enrolment and leaves the credential unused; after an attempt whose answer was lost, it
+    /// repeats the very same request.
     ///
     /// # Errors
     /// Says what to do next: ask for a new code, wait for approval, try again.
@@ -131,7 +132,7 @@ impl Invoker {
         Arc::clone(&self.standing().details)
     }
 
-    /// The APIs that match and that this invoker may see.
+    /// The APIs that match and that this invoker may see (TS 29.222 clause 5.2.2.2).
     ///
     /// # Errors
     /// As for every request to the CAPIF core function.
@@ -256,7 +257,7 @@ impl std::fmt::Debug for Invoker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Invoker")
             .field("id", self.id())
-            .field("ccf", self.standing().ccf.address())
+            .field("ccf", &self.standing().ccf.address())
             .finish_non_exhaustive()
     }
 }

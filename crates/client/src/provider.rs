@@ -10,6 +10,7 @@ mod function;
 mod publishing;
 mod registration;
 mod renewal;
+mod reuse;
 mod standing;
 mod state;
 mod trust;
@@ -29,11 +30,13 @@ pub(crate) use state::refuse_shared_folder;
 
 use self::function::{Function, Means, Reach};
 use crate::{
-    ccf::{Call, encoded},
+    address::Address,
+    ccf::{Answer, Call, encoded},
     enrolment::Bundle,
     error::Error,
     invoker::{Departure, departure},
     keystore::{Keystore, KeystoreError, Version},
+    whereabouts::Whereabouts,
 };
 
 /// A registered API provider domain. It may be shared between tasks: every call takes `&self`.
@@ -43,7 +46,7 @@ use crate::{
 pub struct Provider {
     keystore: Keystore,
     clock: SharedClock,
-    address: String,
+    whereabouts: Whereabouts,
     domain_id: ApiProviderDomainId,
     domain_name: String,
     hosts: Vec<String>,
@@ -83,8 +86,9 @@ struct Next {
 }
 
 impl Provider {
-    /// Registers a domain, once. In a folder that is registered at this CAPIF core function already, it opens that registration
-    /// and leaves the credential unused; after an attempt whose answer was lost, it repeats the very same request.
+    /// Registers a domain, once (TS 29.222 clause 5.11.2.2). In a folder that is registered at this CAPIF core function already, it opens that registration
+    /// and leaves the credential unused, unless the certificates there have ended: then it registers again
+    /// ([`Provider::register_again`]). After an attempt whose answer was lost, it repeats the very same request.
     ///
     /// # Errors
     /// Says what to do next: ask for a new bundle, try again, use another folder.
@@ -94,7 +98,11 @@ impl Provider {
         request: ProviderRequest,
         clock: SharedClock,
     ) -> Result<Self, Error> {
-        registration::register(keystore, bundle, request, clock).await
+        let provider = registration::register(keystore, bundle, request, clock).await?;
+        if provider.has_ended() {
+            provider.register_again(bundle).await?;
+        }
+        Ok(provider)
     }
 
     /// Opens the registration in a folder.
@@ -173,8 +181,8 @@ impl Provider {
 
     /// Host and port of the CAPIF core function.
     #[must_use]
-    pub fn ccf_address(&self) -> &str {
-        &self.address
+    pub fn ccf_address(&self) -> String {
+        self.whereabouts.now().to_string()
     }
 
     /// Cancels the registration, with all that was published, then erases keys and certificates (TS 29.222 clause 5.11.2.5).
@@ -219,7 +227,8 @@ impl Provider {
         version: Option<Version>,
         clock: &SharedClock,
     ) -> Result<Self, Error> {
-        let reach = Reach::new(&held, clock)?;
+        let whereabouts = Whereabouts::from(held.address.parse::<Address>()?);
+        let reach = Reach::new(&held, &whereabouts, clock)?;
         let aefs = held
             .aefs
             .iter()
@@ -234,7 +243,7 @@ impl Provider {
             aefs,
             anchors: ArcSwap::from_pointee(reach.anchors),
             held: Mutex::new(Held::of(&held, version)),
-            address: held.address,
+            whereabouts,
             domain_id: held.domain_id,
             domain_name: held.domain_name,
             hosts: held.hosts,
@@ -248,7 +257,7 @@ impl Provider {
         if held.domain_id != self.domain_id || held.aefs.len() != self.aefs.len() {
             return Err(damaged(&self.keystore, "another domain was registered in it").into());
         }
-        let reach = Reach::new(held, &self.clock)?;
+        let reach = Reach::new(held, &self.whereabouts, &self.clock)?;
         let all_new = !crate::trust::are_same(&self.anchors.load(), &reach.anchors);
         let aefs = self.aefs.iter().zip(&held.aefs);
         let aefs =
@@ -273,8 +282,35 @@ impl Provider {
             others |= function.go_on(means);
         }
         self.anchors.store(next.anchors.into());
+        if let Ok(address) = held.address.parse() {
+            self.whereabouts.follow(&address);
+        }
         *self.held() = Held::of(held, version);
         others
+    }
+
+    /// Sends a request of one of the functions. A core function that has moved for good is remembered.
+    async fn ask<Id>(&self, function: &Function<Id>, call: Call<'_>) -> Result<Answer, Error> {
+        let answer = function.send(call).await;
+        self.note_move().await;
+        answer
+    }
+
+    /// Puts into the folder where the core function is for good, if that was heard. Where it cannot be put there, it is heard
+    /// again.
+    async fn note_move(&self) {
+        let Some(address) = self.whereabouts.news() else {
+            return;
+        };
+        let note = async {
+            let keystore = self.keystore.lock().await?;
+            let (mut held, _) = state::registered(&keystore)?;
+            held.move_to(&address);
+            self.keep(&keystore, &held)
+        };
+        if let Err(error) = note.await {
+            tracing::warn!(%address, %error, "the new address of the core function was not kept");
+        }
     }
 
     /// Every function's id with its certificate as it is now: AMF, APF, then the AEFs.

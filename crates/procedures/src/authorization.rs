@@ -44,8 +44,9 @@ pub struct TokenTerms {
     pub lifetime_seconds: i64,
     /// What counts when.
     pub renewal: rotation::Terms,
-    /// Whether deployed clients are served: the certificate alone proves who asks, and the token names no audience but in its scope.
-    pub is_lenient: bool,
+    /// Where deployed clients are served, SHA-256 of the word that each of them sends as its secret: it counts as one, so that the
+    /// certificate alone proves who asks, and tokens name no audience but in their scope.
+    pub deployed_secret: Option<Digest>,
 }
 
 /// Decides on a token for the invoker whose certificate the connection carries. It ends no later than certificate, secret and
@@ -71,7 +72,8 @@ pub fn grant<'a>(
     }
     if invoker.onboard_secret.is_none() {
         return Err(TokenRefusal::UnauthorizedClient(
-            "this invoker was enrolled for APIs without Method 3 and has no Onboard_Secret"
+            "this invoker was enrolled for APIs without Method 3 and has no Onboard_Secret: a renewal brings one (`capif invoker renew`), \
+             and so does a new enrolment"
                 .to_owned(),
         ));
     }
@@ -101,7 +103,8 @@ pub fn grant<'a>(
     };
     if allowed.grants.is_empty() {
         return Err(TokenRefusal::UnauthorizedClient(
-            "no API of this invoker goes by Method 3 now: negotiate the security method again"
+            "no API of this invoker goes by Method 3 now: negotiate the security method again; what was revoked comes back by the operator \
+             alone (`capif permit`)"
                 .to_owned(),
         ));
     }
@@ -137,17 +140,16 @@ fn proved(
 ) -> Option<DateTime> {
     let counts =
         |standing: &Standing| matches!(standing, Standing::Active | Standing::Retiring { .. });
-    let is_lenient = terms.is_lenient;
-    let terms = &terms.renewal;
     let secret = request.secret.as_ref();
+    let is_deployed = secret.is_some() && secret == terms.deployed_secret.as_ref();
+    let terms = &terms.renewal;
     let judged = secret.map(|secret| rotation::judge_secret(invoker, secret, terms, now));
     let judged = judged.filter(|(standing, _)| counts(standing));
     let certificate = rotation::standing(invoker, &request.certificate, terms, now);
-    // Deployed clients send the same word as their secret, all of them.
     let secret_ends = match judged {
         Some((_, ends)) => ends,
         // Whoever renews its secret knows how to send it.
-        None if is_lenient && !invoker.renewal.agreed => None,
+        None if is_deployed && !invoker.renewal.agreed => None,
         None => return None,
     };
     if !counts(&certificate) {
@@ -201,7 +203,7 @@ fn claims(
     AccessTokenClaims {
         iss: id.to_string(),
         sub: Some(id.to_string()),
-        aud: (!terms.is_lenient).then(|| {
+        aud: terms.deployed_secret.is_none().then(|| {
             let aefs = scope.grants.iter().map(|(aef, _)| aef.to_string());
             aefs.collect()
         }),

@@ -72,7 +72,7 @@ where
     let mut changes = Changes::new();
     let demand = demand(request, &asked.renewal);
     let notice = resource.map(|resource| notice(&demand, resource));
-    asked.renewal.demand = Some(demand);
+    asked.renewal.demand = Some(Box::new(demand));
     if request.reason == DemandReason::Compromise {
         distrust(&mut changes, &mut asked, request.now);
         shut(&mut changes, &mut asked, around, request.now);
@@ -111,7 +111,7 @@ pub fn ask_function(request: &Request<'_>, function: &Versioned<ProviderFunction
         distrust(&mut changes, &mut asked, request.now);
         asked.renewal.suspended = Some(request.now.clone());
     }
-    asked.renewal.demand = Some(demand);
+    asked.renewal.demand = Some(Box::new(demand));
     changes.put(&asked, Expect::At(function.revision));
     changes
 }

@@ -13,6 +13,7 @@ mod matching;
 mod open;
 mod places;
 pub mod policy;
+mod published;
 mod texts;
 mod vendor;
 
@@ -25,6 +26,7 @@ pub use self::{
     criteria::{Criteria, LIST_MAX},
     open::discover_openly,
     policy::{Policies, Sight},
+    published::Published,
     vendor::VendorCriterion,
 };
 pub(crate) use self::{open::plain, places::same_slice};

@@ -57,7 +57,7 @@ pub(crate) fn key(octet: u8) -> PublicKey {
 /// The certificate of a key.
 pub(crate) fn certificate(octet: u8) -> Certificate {
     Certificate {
-        pem: format!("certificate of key {octet}"),
+        pem: format!("certificate of key {octet}").into(),
         fingerprint: digest(octet.wrapping_add(0x80)),
         public_key: digest(octet),
         not_after: "2027-01-31T12:00:00Z".parse().unwrap(),
@@ -107,7 +107,7 @@ pub(crate) fn domain_only(id: &str) -> ApiReach {
 pub(crate) fn invoker(id: &str) -> Invoker {
     Invoker {
         id: id.into(),
-        public_key_text: "key of the invoker".to_owned(),
+        public_key_text: "key of the invoker".into(),
         certificate: certificate(1),
         onboard_secret: Some(digest(0x5e)),
         notification_destination: Uri::from(DESTINATION),
@@ -140,7 +140,7 @@ pub(crate) fn function(id: &str, role: Role, key: u8) -> ProviderFunction {
         id: id.into(),
         domain_id: "DOM".into(),
         role,
-        public_key_text: format!("key {key}"),
+        public_key_text: format!("key {key}").into(),
         certificate: certificate(key),
         information: None,
         hosts: Vec::new(),

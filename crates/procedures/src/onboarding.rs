@@ -30,6 +30,7 @@ pub use self::{
 use crate::{
     changes::{Changes, Expect, Revision},
     delivery::{Delivery, agreed_features},
+    discovery::Published,
     events::{self, Circle},
     refusal::Refusal,
     rotation::Terms,
@@ -157,7 +158,7 @@ pub struct Candidate {
 pub fn admit<'a>(
     details: ApiInvokerEnrolmentDetails,
     candidate: Candidate,
-    apis: impl Iterator<Item = &'a ServiceApi> + Clone,
+    apis: impl Published<'a>,
     terms: &Terms,
     now: &DateTime,
 ) -> Result<Admission, Denial> {
@@ -256,7 +257,7 @@ impl Admission {
         self,
         certificate: Certificate,
         secret: Option<NewSecret>,
-        apis: impl Iterator<Item = &'a ServiceApi> + Clone,
+        apis: impl Published<'a>,
         subscriptions: impl Iterator<Item = &'a Subscription> + Clone,
         tally: &Tally,
         now: DateTime,
@@ -275,16 +276,18 @@ impl Admission {
             .filter(|_| agreed)
             .map(|_| ends(now.0.saturating_add(self.terms.secret_life), &self.expires));
         let public_key_text = information.api_invoker_public_key;
-        let handover = self.enrolment.attempt.map(|attempt| Handover {
-            request: attempt.to_string(),
-            credential: Some(self.credential.single_use.clone()),
-            public_key_text: Digest::of(public_key_text.as_bytes()),
-            secret: sealed,
-            until: approved.as_ref().map(|approved| approved.until.clone()),
+        let handover = self.enrolment.attempt.map(|attempt| {
+            Box::new(Handover {
+                request: attempt.to_string(),
+                credential: Some(self.credential.single_use.clone()),
+                public_key_text: Digest::of(public_key_text.as_bytes()),
+                secret: sealed,
+                until: approved.as_ref().map(|approved| approved.until.clone()),
+            })
         });
         let invoker = Invoker {
             id: self.id.clone(),
-            public_key_text,
+            public_key_text: public_key_text.into(),
             onboard_secret: digest,
             notification_destination: details.notification_destination,
             websocket_uri: self.delivery.websocket_uri().cloned(),
@@ -363,7 +366,7 @@ impl Reached<'_> {
     fn raise<'a>(
         &self,
         changes: &mut Changes,
-        apis: impl Iterator<Item = &'a ServiceApi>,
+        apis: impl Published<'a>,
         subscriptions: impl Iterator<Item = &'a Subscription> + Clone,
         now: &DateTime,
     ) {
@@ -374,14 +377,13 @@ impl Reached<'_> {
         if counting.is_empty() {
             return;
         }
-        let is_new = |api: &&ServiceApi| {
-            self.after.includes(api) && !self.before.is_some_and(|before| before.includes(api))
-        };
+        let is_new = |api: &&ServiceApi| !self.before.is_some_and(|before| before.includes(api));
         let is_asked_for = |api: &&ServiceApi| {
             let mut counting = counting.iter();
             counting.any(|subscription| subscription.reach.includes(api))
         };
         let counts: Vec<(ServiceApi, u64)> = apis
+            .within(self.after)
             .filter(is_new)
             .filter(is_asked_for)
             .take(COUNTED_MAX)

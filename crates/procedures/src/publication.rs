@@ -196,11 +196,19 @@ pub(crate) fn announce<'a>(
 /// The description that a merge patch (RFC 7396) makes of the present one.
 ///
 /// # Errors
-/// Refuses members that cannot be patched and results that are no description.
+/// Refuses where PatchUpdate was not agreed on (TS 29.222 clause 7.8), members that cannot be patched, and results that are no
+/// description.
 pub fn patched(
     held: &ServiceApi,
     patch: &serde_json::Map<String, Value>,
 ) -> Result<ServiceApiDescription, Refusal> {
+    let agreed = held.as_published().supported_features.as_ref();
+    if !agreed.is_some_and(|agreed| agreed.has(features::PATCH_UPDATE)) {
+        return Err(Refusal::FeatureNotAgreed {
+            feature: "PatchUpdate",
+            member: "/supportedFeatures",
+        });
+    }
     for member in patch.keys() {
         if !PATCHABLE.contains(&member.as_str()) && !member.starts_with("vendorSpecific-") {
             return Err(Refusal::ModificationNotAllowed {

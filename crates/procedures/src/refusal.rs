@@ -31,7 +31,8 @@ pub enum Refusal {
     CertificateRequired,
     /// The certificate verifies but is not the current one of a known entity (P-25).
     #[error(
-        "the certificate is not that of a currently known entity: it was offboarded, removed or replaced"
+        "the certificate is not that of a currently known entity, which was offboarded or removed, or has another one: use the one \
+         that was issued last, or enrol again"
     )]
     CertificateUnknown,
     /// What the caller holds counts for nothing but its own replacement (R-U-02, R-U-05).
@@ -40,13 +41,10 @@ pub enum Refusal {
     )]
     RenewalRequired,
     /// The operation is for others.
-    #[error("this operation is for {expected}; the certificate presented is that of {presented}")]
-    RoleNotAllowed {
-        /// Who may call.
-        expected: String,
-        /// Who called.
-        presented: String,
-    },
+    #[error(
+        "the certificate is of a role that this operation is not for: use that of the right one"
+    )]
+    RoleNotAllowed,
     /// An id in path, query or body is not that of the certificate (D-14). Said before anything is looked up.
     #[error(
         "the id in the {place} is not the one in the certificate: use the id that the CAPIF core function gave to the caller"
@@ -71,7 +69,7 @@ pub enum Refusal {
     #[error("the public key is refused: {0}")]
     PublicKey(String),
     /// A member may not change (TS 29.222 clause 5.5.2.5.2).
-    #[error("`{member}` cannot be changed by this operation")]
+    #[error("`{member}` cannot be changed by this operation: send it as it is, or leave it out")]
     ModificationNotAllowed {
         /// The member.
         member: String,
@@ -82,10 +80,12 @@ pub enum Refusal {
     )]
     OnboardingInformationFixed,
     /// A method or member belongs to a feature that is not agreed on (TS 29.222 clause 7.8).
-    #[error("this needs the feature {feature}: agree on it first, by `supportedFeatures` of a PUT")]
+    #[error("this needs the feature {feature}: agree on it first, by `{member}` of a PUT")]
     FeatureNotAgreed {
         /// The feature.
         feature: &'static str,
+        /// Where features are offered.
+        member: &'static str,
     },
     /// A request has the name of one that was for another key (R-U-07).
     #[error("a renewal of this name was for another key: give each renewal a name of its own")]
@@ -151,15 +151,19 @@ pub enum Refusal {
     )]
     DestinationNotAllowed,
     /// A subscription asks for an event that the caller may not see.
-    #[error("event `{event}` is not available to this caller")]
+    #[error("event `{event}` is not available to this caller, but to {expected}: leave it out")]
     EventNotAllowed {
         /// The event.
         event: String,
+        /// Who may see it.
+        expected: String,
     },
     // The operator must say which one is meant.
-    /// Several providers publish an API of this name.
-    #[error("several APIs are called `{name}`: say which one by its id: {}", .ids.join(", "))]
-    SeveralApis {
+    /// Several go, or went, by this name.
+    #[error("several {what} are called `{name}`: say which one by its id: {}", .ids.join(", "))]
+    Several {
+        /// Of what.
+        what: &'static str,
         /// The name.
         name: String,
         /// The ids of those that bear it.

@@ -46,6 +46,9 @@ use crate::{
 /// Features of the API provider management API that are served (TS 29.222 table 8.9.6-1): bit 1, PatchUpdate.
 pub const FEATURES: &str = "1";
 
+/// Feature 1: a registration is changed by PATCH too.
+const PATCH_UPDATE: u32 = 1;
+
 /// How many functions one domain may have.
 pub const FUNCTIONS_MAX: usize = 64;
 
@@ -295,7 +298,7 @@ fn step(
             return match known {
                 // It stays as it is, so that who sends the answer back does not remove it.
                 Some(known) => Ok(Step::Keep(Box::new(Kept {
-                    certificate: known.record.certificate.pem.clone(),
+                    certificate: known.record.certificate.pem.to_string(),
                     details: details_of(&known.record)?,
                     function: known.clone(),
                     failure: Some(failure),
@@ -308,7 +311,7 @@ fn step(
         && known.record.hosts == hosts
         && let Some(certificate) = held(&known.record, &key, clock)
     {
-        let certificate = certificate.pem.clone();
+        let certificate = certificate.pem.to_string();
         let mut function = known.clone();
         describe(&mut function.record, &details);
         return Ok(Step::Keep(Box::new(Kept {
@@ -362,7 +365,7 @@ impl Plan {
             Step::Certify(due) => due.known.is_some() && due.id == *id,
             Step::Keep(kept) => {
                 let function = &kept.function.record;
-                function.id == *id && kept.certificate != function.certificate.pem
+                function.id == *id && function.certificate.pem != *kept.certificate
             }
             Step::Fail(_) => false,
         };
@@ -424,7 +427,7 @@ impl Plan {
                     let certificate = certificates.next().ok_or(Refusal::NotFound {
                         what: "certificate",
                     })?;
-                    let pem = certificate.pem.clone();
+                    let pem = certificate.pem.to_string();
                     let id = due.id.clone();
                     if starts_over && due.known.is_some() {
                         over.insert(id.as_str().to_owned());
@@ -478,7 +481,7 @@ impl Due {
                 id: self.id,
                 domain_id: domain_id.clone(),
                 role: self.role,
-                public_key_text,
+                public_key_text: public_key_text.into(),
                 certificate,
                 information: None,
                 hosts: self.hosts,
@@ -494,7 +497,7 @@ impl Due {
         describe(&mut function, &self.details);
         function.hosts = self.hosts;
         let successor = Successor {
-            public_key_text,
+            public_key_text: public_key_text.into(),
             certificate,
             onboard_secret: None,
             secret_expires: None,

@@ -26,7 +26,8 @@ pub use self::{
     standing::{is_over, is_restricted, judge_secret, standing, until},
 };
 use crate::state::{
-    Certificate, Digest, Invoker, ProviderFunction, Renewal, Retiring, RevocationReason, Successor,
+    Certificate, Digest, Invoker, Pem, ProviderFunction, Renewal, Retiring, RevocationReason,
+    Successor,
 };
 
 /// What the operator allows.
@@ -102,7 +103,7 @@ pub struct Material<'a> {
     /// The certificate in use.
     pub certificate: &'a mut Certificate,
     /// The public key in the text that was sent for it.
-    pub public_key_text: &'a mut String,
+    pub public_key_text: &'a mut Pem,
     /// The Onboard_Secret, where there can be one.
     pub secret: Option<Secret<'a>>,
     /// The bookkeeping.
@@ -161,7 +162,7 @@ pub fn hand_over(
 ) -> Vec<Ended> {
     let Material { renewal, .. } = entity.material();
     let mut ended = Vec::new();
-    if let Some(unused) = renewal.successor.replace(successor) {
+    if let Some(unused) = renewal.successor.replace(Box::new(successor)) {
         if renewal.is_compromised() {
             ended.push(compromised(unused.certificate));
         } else {

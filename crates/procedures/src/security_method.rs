@@ -13,8 +13,6 @@ mod keys;
 mod offers;
 mod policy;
 
-use std::cell::OnceCell;
-
 use capif_spec::{
     common::{AefId, DateTime, SupportedFeatures},
     publish_service::SecurityMethod,
@@ -23,6 +21,7 @@ use capif_spec::{
 };
 use serde_json::json;
 
+pub(crate) use self::offers::offers;
 pub use self::{
     deprived::tell_deprived,
     grants::{Grant, exposed, granted, granted_by, outdated},
@@ -31,12 +30,13 @@ pub use self::{
     policy::Policy,
 };
 use self::{
-    keys::{Claims, Keys, places},
-    offers::{Offer, is_about, offers, same_interface},
+    keys::{Keys, places},
+    offers::{Offer, is_about, same_interface},
 };
 use crate::{
     changes::{Changes, Expect, Revision, Versioned},
     delivery::{Delivery, agreed_features},
+    discovery::Published,
     refusal::Refusal,
     state::{AefPsk, Invoker, SecurityContext, SecurityEntry, ServiceApi},
 };
@@ -64,7 +64,7 @@ pub fn negotiate<'a>(
     request: ServiceSecurity,
     invoker: &Invoker,
     held: Option<&Versioned<SecurityContext>>,
-    apis: impl Iterator<Item = &'a ServiceApi>,
+    apis: impl Published<'a>,
     policy: &Policy,
     session: Option<&dyn PskSession>,
     now: &DateTime,
@@ -83,17 +83,11 @@ pub fn negotiate<'a>(
         .as_ref()
         .is_some_and(|features| features.has(SECURITY_INFO_PER_API));
     let held_context = held.map(|held| &held.record);
-    let apis: Vec<&ServiceApi> = apis.collect();
-    let reachable = apis.iter().copied();
     let mut negotiation = Negotiation {
         invoker,
-        reachable: reachable
-            .filter(|api| invoker.reach.includes(api))
-            .collect(),
         apis,
         per_api,
         policy,
-        claims: OnceCell::new(),
         keys: Keys::new(session, invoker, held_context, now),
     };
     let mut entries = Vec::new();
@@ -166,24 +160,20 @@ fn generation(held: Option<&SecurityContext>, entries: &[SecurityEntry]) -> u64 
 }
 
 /// What the entries of one request are decided on.
-struct Negotiation<'a> {
-    invoker: &'a Invoker,
+struct Negotiation<'n, P> {
+    invoker: &'n Invoker,
     /// All that are published.
-    apis: Vec<&'a ServiceApi>,
-    /// Those that the invoker reaches.
-    reachable: Vec<&'a ServiceApi>,
+    apis: P,
     /// Whether entries may name single APIs.
     per_api: bool,
-    policy: &'a Policy,
-    /// Looked up when the first key is to be made.
-    claims: OnceCell<Claims>,
-    keys: Keys<'a>,
+    policy: &'n Policy,
+    keys: Keys<'n>,
 }
 
 /// What an entry is about: an API within the invoker's reach, on one of its interfaces.
 type Concerned<'a> = Vec<(&'a ServiceApi, Offer<'a>)>;
 
-impl<'a> Negotiation<'a> {
+impl<'a, P: Published<'a>> Negotiation<'_, P> {
     /// Answers one entry: by one, or by one per interface.
     fn entries(
         &mut self,
@@ -247,11 +237,14 @@ impl<'a> Negotiation<'a> {
                 "each entry names exactly one of `aefId` and `interfaceDetails`",
             ));
         }
-        let concerned: Concerned<'a> = self
-            .reachable
-            .iter()
+        let of_aef = wanted.aef_id.iter().flat_map(|id| self.apis.around(id));
+        let details = wanted.interface_details.iter();
+        let at_interface = details.flat_map(|address| self.apis.at(address));
+        let concerned: Concerned<'a> = of_aef
+            .chain(at_interface)
+            .filter(|api| self.invoker.reach.includes(api))
             .filter(|api| wanted.api_id.as_ref().is_none_or(|id| *id == api.id))
-            .flat_map(|api| offers(api).map(|offer| (*api, offer)))
+            .flat_map(|api| offers(api).map(move |offer| (api, offer)))
             .filter(|(_, offer)| {
                 let aef_id = wanted.aef_id.as_ref();
                 aef_id.is_none_or(|id| *id == offer.profile.aef_id) && is_about(wanted, offer)
@@ -324,10 +317,7 @@ impl<'a> Negotiation<'a> {
         if !self.keys.serves(profile) {
             return None;
         }
-        let claims = self
-            .claims
-            .get_or_init(|| Claims::new(self.apis.iter().copied()));
-        let places = places(concerned.iter().map(|(_, offer)| *offer), claims)?;
+        let places = places(concerned.iter().map(|(_, offer)| *offer), &self.apis)?;
         let alone = places.len() == 1;
         places
             .into_iter()

@@ -4,9 +4,11 @@ mod access;
 mod account;
 mod authority;
 mod departure;
+mod digest;
 mod discovery;
 mod hiding;
 mod operator;
+mod pem;
 mod pending;
 mod renewal;
 mod reporting;
@@ -16,8 +18,6 @@ mod security;
 
 use std::collections::BTreeSet;
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use capif_spec::{
     api_invoker_management::OnboardingCriteria,
     common::{
@@ -28,19 +28,18 @@ use capif_spec::{
     logging::Log,
     publish_service::ServiceApiDescription,
 };
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{self, Visitor},
-};
+use serde::{Deserialize, Serialize};
 
 pub use self::{
     access::{AccessControlPolicy, Limits, TimeRange, Usage},
     account::Account,
     authority::{Generation, GenerationState, TokenKey},
     departure::{Departure, DepartureReason},
+    digest::Digest,
     discovery::{Audience, DiscoveryPolicy, Scope},
     hiding::{Entry, Hidden, Network, Route, TopologyHiding},
     operator::{LogRetention, OperatorCredential},
+    pem::{Frames, Pem},
     pending::{PendingEnrolment, PendingOnboarding, PendingWish, Rejection},
     renewal::{Demand, DemandReason, Handover, Renewal, Retiring, Successor},
     reporting::Reporting,
@@ -49,118 +48,6 @@ pub use self::{
     security::{AefPsk, AefPsks, SealedKey, SecurityContext, SecurityEntry},
 };
 use crate::changes::{Kind, Record};
-
-/// A SHA-256 digest, written as 64 hexadecimal digits. Comparison takes the same time wherever the difference lies.
-#[derive(Clone)]
-pub struct Digest(Box<[u8; DIGITS]>);
-
-/// The digits of a digest.
-const DIGITS: usize = 64;
-
-impl Digest {
-    /// The digest with these octets.
-    #[must_use]
-    pub fn new(octets: [u8; 32]) -> Self {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
-        let halves = octets.iter().flat_map(|octet| [octet >> 4, octet & 0xf]);
-        let mut digits = [b'0'; DIGITS];
-        for (digit, half) in digits.iter_mut().zip(halves) {
-            *digit = HEX.get(usize::from(half)).copied().unwrap_or(b'0');
-        }
-        Self(Box::new(digits))
-    }
-
-    /// The digest of some octets.
-    #[must_use]
-    pub fn of(octets: &[u8]) -> Self {
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, octets);
-        let mut out = [0; 32];
-        for (place, octet) in out.iter_mut().zip(digest.as_ref()) {
-            *place = *octet;
-        }
-        Self::new(out)
-    }
-
-    /// The hexadecimal digits.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        // Holds because whatever makes a digest takes nothing but hexadecimal digits.
-        std::str::from_utf8(&*self.0).unwrap_or_default()
-    }
-
-    /// The octets, as tokens write them: base64url without padding (RFC 8705 section 3.1).
-    #[must_use]
-    pub fn to_base64url(&self) -> String {
-        BASE64_URL_SAFE_NO_PAD.encode(self.octets())
-    }
-
-    /// The octets.
-    #[must_use]
-    pub fn octets(&self) -> [u8; 32] {
-        let digit = |digit: u8| char::from(digit).to_digit(16).unwrap_or_default();
-        let mut octets = [0; 32];
-        for (octet, pair) in octets.iter_mut().zip(self.0.chunks(2)) {
-            let number = pair
-                .iter()
-                .fold(0, |number, half| number * 16 + digit(*half));
-            *octet = u8::try_from(number).unwrap_or_default();
-        }
-        octets
-    }
-}
-
-impl Serialize for Digest {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-impl<'de> Deserialize<'de> for Digest {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(DigestVisitor)
-    }
-}
-
-struct DigestVisitor;
-
-impl Visitor<'_> for DigestVisitor {
-    type Value = Digest;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("64 hexadecimal digits")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Digest, E> {
-        let digits: [u8; DIGITS] = text
-            .as_bytes()
-            .try_into()
-            .map_err(|_| E::invalid_length(text.len(), &self))?;
-        let are_hex = digits.iter().all(u8::is_ascii_hexdigit);
-        are_hex
-            .then(|| Digest(Box::new(digits)))
-            .ok_or_else(|| E::invalid_value(de::Unexpected::Other("other characters"), &self))
-    }
-}
-
-impl PartialEq for Digest {
-    fn eq(&self, other: &Self) -> bool {
-        verify_slices_are_equal(&*self.0, &*other.0).is_ok()
-    }
-}
-
-impl Eq for Digest {}
-
-impl std::fmt::Debug for Digest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl std::fmt::Display for Digest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// A public key that passed the checks of form, strength and, for a request, possession (TS 33.122 clause 6.1 step 4).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -269,7 +156,7 @@ impl Role {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Certificate {
     /// The chain as PEM, own certificate first, trust anchor left out.
-    pub pem: String,
+    pub pem: Pem,
     /// SHA-256 of the own certificate: the whole of it identifies the caller, never its name alone (P-25).
     pub fingerprint: Digest,
     /// SHA-256 of the certified key.
@@ -365,7 +252,7 @@ pub struct Invoker {
     /// The id that the CCF gave.
     pub id: ApiInvokerId,
     /// The public key in the text that the invoker sent.
-    pub public_key_text: String,
+    pub public_key_text: Pem,
     /// The certificate in use.
     pub certificate: Certificate,
     /// SHA-256 of the Onboard_Secret, when one was given (TS 33.122 clause 6.1 step 6).
@@ -479,7 +366,7 @@ pub struct ProviderFunction {
     /// AEF, APF or AMF.
     pub role: Role,
     /// The public key in the text that the provider sent.
-    pub public_key_text: String,
+    pub public_key_text: Pem,
     /// The certificate in use.
     pub certificate: Certificate,
     /// What the provider says of the function.

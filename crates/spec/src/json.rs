@@ -98,8 +98,21 @@ fn mistake(error: &serde_path_to_error::Error<serde_json::Error>) -> JsonError {
     let expected = expected.split(" at line ").next().unwrap_or_default();
     JsonError {
         pointer,
-        reason: format!("expected {expected}"),
+        reason: format!("expected {}", in_words_of_json(expected)),
         kind: JsonErrorKind::WrongType,
+    }
+}
+
+/// What was expected, for readers who do not know how it is read here.
+fn in_words_of_json(expected: &str) -> &str {
+    match expected {
+        "a sequence" => "a list",
+        "a map" => "an object",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not too large and not negative",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number, not too large",
+        "f32" | "f64" => "a number",
+        _ if expected.starts_with("struct ") => "an object",
+        other => other,
     }
 }
 

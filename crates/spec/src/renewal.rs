@@ -16,11 +16,23 @@ object! {
         pub renew_after: DateTime,
         /// What the core function wants.
         pub demand: Option<RenewalDemand>,
+        /// That the certificate which the caller showed is in use no more.
+        pub superseded: Option<Superseded>,
         /// Whom to trust.
         pub trust: TrustList,
         /// What an OCSP responder says of the caller's certificate, as DER in base64, to be stapled by who serves with it
         /// (RFC 6066 section 8).
         pub ocsp_response: Option<String>,
+    }
+}
+
+object! {
+    /// Another certificate of the same holder was used since, and the one that was shown is on its way out.
+    pub struct Superseded {
+        /// When the other one was made out.
+        pub since: DateTime,
+        /// From when on the one that was shown does not count.
+        pub until: DateTime,
     }
 }
 
@@ -78,6 +90,7 @@ mod tests {
             "enrolmentExpires": "2027-01-01T00:00:00Z",
             "renewAfter": "2026-04-01T00:00:00Z",
             "demand": { "reason": "COMPROMISE", "deadline": "2026-04-02T00:00:00Z" },
+            "superseded": { "since": "2026-03-02T00:00:00Z", "until": "2026-03-02T01:00:00Z" },
             "trust": { "anchors": ["pem"], "distrusted": ["00ff"] },
             "ocspResponse": "MAA=",
         });

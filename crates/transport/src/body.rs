@@ -73,8 +73,7 @@ pub enum BodyError {
 /// Reads a whole body of at most `bytes_max` bytes within `timeout`.
 pub async fn collect(body: Body, bytes_max: usize, timeout: Duration) -> Result<Bytes, BodyError> {
     let too_large = || BodyError::TooLarge { bytes_max };
-    // A declared length is refused before a byte of it is read.
-    if usize::try_from(body.size_hint().lower()).map_or(true, |lower| lower > bytes_max) {
+    if is_longer(&body, bytes_max) {
         return Err(too_large());
     }
     let read = async {
@@ -106,6 +105,33 @@ pub async fn collect(body: Body, bytes_max: usize, timeout: Duration) -> Result<
         Ok(result) => result,
         Err(_) => Err(BodyError::TimedOut),
     }
+}
+
+/// Reads a body as [`collect`] does, and keeps nothing of it.
+pub async fn hear_out(body: Body, bytes_max: usize, timeout: Duration) -> Result<(), BodyError> {
+    if is_longer(&body, bytes_max) {
+        return Err(BodyError::TooLarge { bytes_max });
+    }
+    let read = async {
+        let mut body = body;
+        let mut heard = 0;
+        while let Some(frame) = body.frame().await {
+            if let Ok(data) = frame.map_err(broken)?.into_data() {
+                heard += data.len();
+            }
+            if heard > bytes_max {
+                return Err(BodyError::TooLarge { bytes_max });
+            }
+        }
+        Ok(())
+    };
+    let read = tokio::time::timeout(timeout, read).await;
+    read.unwrap_or(Err(BodyError::TimedOut))
+}
+
+/// A declared length is refused before a byte of it is read.
+fn is_longer(body: &Body, bytes_max: usize) -> bool {
+    usize::try_from(body.size_hint().lower()).map_or(true, |lower| lower > bytes_max)
 }
 
 fn broken(error: BoxError) -> BodyError {

@@ -34,7 +34,7 @@ pub struct Connection {
 #[repr(u8)]
 pub(crate) enum Stage {
     Open = 0,
-    /// The server goes away: running and just arriving requests are answered, then it ends.
+    /// Running and just arriving requests are answered, then it ends.
     Draining = 1,
     /// Running requests are answered, later ones refused, then it ends.
     Closing = 2,
@@ -245,7 +245,8 @@ impl Activity {
 /// How to end connections.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Closing {
-    /// As [`Connection::close_after_response`].
+    /// When the requests are answered that have begun, or that the client sends before it hears of the end: they reach the
+    /// handler, which judges each of them anyway, and no call is lost.
     AfterResponses,
     /// As [`Connection::abort`].
     Now,
@@ -268,7 +269,7 @@ impl Connections {
         let mut closed = 0;
         for connection in live.iter().filter(|connection| which(connection)) {
             match closing {
-                Closing::AfterResponses => connection.close_after_response(),
+                Closing::AfterResponses => connection.drain(),
                 Closing::Now => connection.abort(),
             }
             closed += 1;

@@ -16,7 +16,7 @@ use rustls_pki_types::CertificateDer;
 
 use crate::body::{Body, boxed, empty};
 use crate::clock::SharedClock;
-use crate::dial::{AddressGuard, CertificateTls, Dialer, Resolver, Route};
+use crate::dial::{AddressGuard, CertificateTls, Dialer, Reach, Resolver, Route};
 use crate::identity::{Anchors, Identity, TlsError};
 use crate::peer::PeerCertificate;
 use crate::profile;
@@ -136,7 +136,7 @@ pub struct Client {
 impl Client {
     /// A client with its own pool.
     pub fn new(tls: ClientTls, limits: ClientLimits) -> Result<Self, TlsError> {
-        Self::build(tls, limits, None, None, None)
+        Self::build(tls, limits, None, Reach::default())
     }
 
     /// A client with its own pool that speaks over TLS to nobody but the server expected.
@@ -145,7 +145,7 @@ impl Client {
         limits: ClientLimits,
         expected: Expected,
     ) -> Result<Self, TlsError> {
-        Self::build(tls, limits, Some(Arc::new(expected)), None, None)
+        Self::build(tls, limits, Some(Arc::new(expected)), Reach::default())
     }
 
     /// A client with its own pool for destinations that others chose: over TLS alone, to those addresses alone that the guard lets
@@ -155,8 +155,29 @@ impl Client {
             plain: false,
             ..limits
         };
-        let expected = bounds.expected.map(Arc::new);
-        Self::build(tls, limits, expected, Some(bounds.guard), bounds.resolver)
+        let reach = Reach {
+            guard: Some(bounds.guard),
+            resolver: bounds.resolver,
+        };
+        Self::build(tls, limits, bounds.expected.map(Arc::new), reach)
+    }
+
+    /// A client with its own pool for destinations that others chose and that know nothing of TLS: over http alone, to those addresses
+    /// alone that the guard lets through. Who answers there is nobody's knowledge.
+    pub fn guarded_plain(
+        limits: ClientLimits,
+        guard: AddressGuard,
+        resolver: Option<Resolver>,
+    ) -> Self {
+        let route = Route::Host {
+            tls: None,
+            plain: true,
+            reach: Reach {
+                guard: Some(guard),
+                resolver,
+            },
+        };
+        Self::over(route, &limits)
     }
 
     /// A client with its own pool that proves itself by a key, and speaks to nobody who cannot prove the same.
@@ -171,8 +192,7 @@ impl Client {
         tls: ClientTls,
         limits: ClientLimits,
         expected: Option<Arc<Expected>>,
-        guard: Option<AddressGuard>,
-        resolver: Option<Resolver>,
+        reach: Reach,
     ) -> Result<Self, TlsError> {
         let certificates = match &tls.anchors {
             None => None,
@@ -185,13 +205,12 @@ impl Client {
                 )?),
                 expected,
                 session: tls.session,
-                guard,
-                resolver,
             }),
         };
         let route = Route::Host {
             tls: certificates,
             plain: limits.plain,
+            reach,
         };
         Ok(Self::over(route, &limits))
     }

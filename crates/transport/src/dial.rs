@@ -56,6 +56,7 @@ pub(crate) enum Route {
     Host {
         tls: Option<CertificateTls>,
         plain: bool,
+        reach: Reach,
     },
     /// By the host of the address, to servers that hold the same key.
     Psk(Arc<PskConnector>),
@@ -90,15 +91,21 @@ impl Route {
                     ..Link::new(stream)
                 })
             }
-            Self::Host { tls: Some(tls), .. } if https => {
+            Self::Host {
+                tls: Some(tls),
+                reach,
+                ..
+            } if https => {
                 let (host, port) = endpoint(uri, 443)?;
-                let tcp = tcp_within(host, port, until, Some(tls)).await?;
+                let tcp = reach.tcp(host, port, until).await?;
                 tls.open(host, tcp).await
             }
             Self::Host { .. } if https => Err(ClientError::Request("no trust anchors for https")),
-            Self::Host { plain: true, .. } if uri.scheme() == Some(&Scheme::HTTP) => {
+            Self::Host {
+                plain: true, reach, ..
+            } if uri.scheme() == Some(&Scheme::HTTP) => {
                 let (host, port) = endpoint(uri, 80)?;
-                tcp(host, port, until).await.map(Link::new)
+                reach.tcp(host, port, until).await.map(Link::new)
             }
             Self::Host { .. } | Self::Psk(_) => {
                 Err(ClientError::Request("this scheme is not allowed here"))
@@ -115,10 +122,6 @@ pub(crate) struct CertificateTls {
     pub(crate) expected: Option<Arc<Expected>>,
     /// Whether the facts of each session are kept.
     pub(crate) session: Option<SessionLabels>,
-    /// Which addresses alone are dialled.
-    pub(crate) guard: Option<AddressGuard>,
-    /// What looks names up instead of the system.
-    pub(crate) resolver: Option<Resolver>,
 }
 
 impl CertificateTls {
@@ -192,52 +195,59 @@ pub(crate) fn without_brackets(host: &str) -> &str {
         .unwrap_or(host)
 }
 
-/// Tries the addresses of a host one after the other; each gets an equal share of the time that is left.
+/// Connects to a host, wherever its name leads.
 pub(crate) async fn tcp(host: &str, port: u16, until: Instant) -> Result<TcpStream, ClientError> {
-    tcp_within(host, port, until, None).await
+    Reach::default().tcp(host, port, until).await
 }
 
-/// The same, to those addresses alone that a guard lets through: those that were found, not the name, are dialled.
-async fn tcp_within(
-    host: &str,
-    port: u16,
-    until: Instant,
-    tls: Option<&CertificateTls>,
-) -> Result<TcpStream, ClientError> {
-    let mut addresses: Vec<SocketAddr> = match tls.and_then(|tls| tls.resolver.as_ref()) {
-        Some(resolver) => resolver.resolve(host, port).await,
-        None => tokio::net::lookup_host((host, port))
-            .await
-            .map(Iterator::collect),
-    }
-    .map_err(ClientError::Connect)?;
-    let found = addresses.len();
-    if let Some(guard) = tls.and_then(|tls| tls.guard.as_ref()) {
-        addresses.retain(|address| guard(host, *address));
-    }
-    if addresses.len() < found && addresses.is_empty() {
-        return Err(ClientError::Request(
-            "no address of this host may be dialled",
-        ));
-    }
-    let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
-    let mut last = ClientError::Connect(io::Error::new(
-        io::ErrorKind::NotFound,
-        "the host has no address",
-    ));
-    for address in addresses {
-        let share = until.saturating_duration_since(Instant::now()) / left.max(1);
-        left = left.saturating_sub(1);
-        match tokio::time::timeout(share, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
-                stream.set_nodelay(true).map_err(ClientError::Connect)?;
-                return Ok(stream);
-            }
-            Ok(Err(error)) => last = ClientError::Connect(error),
-            Err(_) => last = ClientError::TimedOut,
+/// How far connections may go.
+#[derive(Clone, Default)]
+pub(crate) struct Reach {
+    /// Which addresses alone are dialled; every one if absent.
+    pub(crate) guard: Option<AddressGuard>,
+    /// What looks names up instead of the system.
+    pub(crate) resolver: Option<Resolver>,
+}
+
+impl Reach {
+    /// Tries the addresses of a host one after the other, those alone that the guard lets through: the addresses that were found,
+    /// not the name, are dialled. Each gets an equal share of the time that is left.
+    async fn tcp(&self, host: &str, port: u16, until: Instant) -> Result<TcpStream, ClientError> {
+        let mut addresses: Vec<SocketAddr> = match &self.resolver {
+            Some(resolver) => resolver.resolve(host, port).await,
+            None => tokio::net::lookup_host((host, port))
+                .await
+                .map(Iterator::collect),
         }
+        .map_err(ClientError::Connect)?;
+        let found = addresses.len();
+        if let Some(guard) = &self.guard {
+            addresses.retain(|address| guard(host, *address));
+        }
+        if addresses.len() < found && addresses.is_empty() {
+            return Err(ClientError::Request(
+                "no address of this host may be dialled",
+            ));
+        }
+        let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+        let mut last = ClientError::Connect(io::Error::new(
+            io::ErrorKind::NotFound,
+            "the host has no address",
+        ));
+        for address in addresses {
+            let share = until.saturating_duration_since(Instant::now()) / left.max(1);
+            left = left.saturating_sub(1);
+            match tokio::time::timeout(share, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => {
+                    stream.set_nodelay(true).map_err(ClientError::Connect)?;
+                    return Ok(stream);
+                }
+                Ok(Err(error)) => last = ClientError::Connect(error),
+                Err(_) => last = ClientError::TimedOut,
+            }
+        }
+        Err(last)
     }
-    Err(last)
 }
 
 pub(crate) async fn handshake<I>(

@@ -20,6 +20,11 @@ use crate::takeover::{Agreed, Takeover};
 /// Largest piece that is handed to the HTTP library at once; the next one shows that the client still reads.
 const PIECE_BYTES_MAX: usize = 64 * 1024;
 
+/// What is said of a switch of protocols that nothing here can go on with.
+const NO_SWITCH: &str = "ask for the switch over HTTP/1.1";
+/// What is said of a request whose handler failed.
+const FAULT: &str = "the fault is on this side: tell the operator";
+
 /// Answers the requests of one connection.
 pub(crate) struct Exchanges<H> {
     pub(crate) handler: Arc<H>,
@@ -58,7 +63,7 @@ impl<H: Handler> Exchanges<H> {
             let http1 = request.version() <= Version::HTTP_11;
             let head = request.method() == Method::HEAD;
             let mut response = match refusal {
-                Some(status) => problem(status),
+                Some((status, detail)) => problem(status, detail),
                 None => {
                     let request = request.map(|body| paced(body, &limits));
                     handled(&*handler, request, &connection).await
@@ -69,7 +74,7 @@ impl<H: Handler> Exchanges<H> {
             match (takeover, agreed) {
                 (Some(takeover), Some(agreed)) if switches => agreed.set(takeover),
                 // Nothing could go on with it.
-                _ if switches => response = problem(StatusCode::UPGRADE_REQUIRED),
+                _ if switches => response = problem(StatusCode::UPGRADE_REQUIRED, NO_SWITCH),
                 _ => {}
             }
             // HTTP/2 has no such header and sends GOAWAY.
@@ -106,21 +111,29 @@ fn paced(body: Incoming, limits: &Limits) -> Body {
     ))
 }
 
-/// What no handler needs to see.
+/// What no handler needs to see: the status, and what to do about it.
 fn refusal(
     request: &Request<Incoming>,
     connection: &Connection,
     limits: &Limits,
-) -> Option<StatusCode> {
+) -> Option<(StatusCode, &'static str)> {
     if connection.is_closing() {
-        return Some(StatusCode::SERVICE_UNAVAILABLE);
+        return Some((
+            StatusCode::SERVICE_UNAVAILABLE,
+            "this connection is at its end and nothing of the request was done: repeat it on another one",
+        ));
     }
     if request.headers().len() > limits.headers_max {
-        return Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        return Some((
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "send fewer header fields",
+        ));
     }
-    // Nothing is tunnelled through this server.
     if request.method() == Method::CONNECT {
-        return Some(StatusCode::NOT_IMPLEMENTED);
+        return Some((
+            StatusCode::NOT_IMPLEMENTED,
+            "nothing is tunnelled through this server",
+        ));
     }
     None
 }
@@ -137,15 +150,18 @@ async fn handled(
         Err(_payload) => {
             // The payload may quote what the client sent, so it is not logged.
             tracing::error!(connection = connection.id, "a request handler panicked");
-            problem(StatusCode::INTERNAL_SERVER_ERROR)
+            problem(StatusCode::INTERNAL_SERVER_ERROR, FAULT)
         }
     }
 }
 
 /// A problem report as TS 29.122 clause 5.2.6 has them.
-fn problem(status: StatusCode) -> Response<Body> {
+fn problem(status: StatusCode, detail: &'static str) -> Response<Body> {
     let title = status.canonical_reason().unwrap_or("Error");
-    let json = format!(r#"{{"title":"{title}","status":{}}}"#, status.as_u16());
+    let json = format!(
+        r#"{{"title":"{title}","status":{},"detail":"{detail}"}}"#,
+        status.as_u16()
+    );
     let mut response = Response::new(full(json));
     *response.status_mut() = status;
     response.headers_mut().insert(

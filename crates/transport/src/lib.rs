@@ -35,7 +35,10 @@ mod hop;
 mod body;
 pub use hop::{is_of_connection, remove_connection_headers};
 
-pub use body::{Body, BodyError, BoxError, boxed, collect, empty, full, is_absent};
+pub use body::{Body, BodyError, BoxError, boxed, collect, empty, full, hear_out, is_absent};
+
+mod buckets;
+pub use buckets::{Buckets, neighbourhood};
 
 mod connections;
 pub use connections::{Closing, Connection, Connections};

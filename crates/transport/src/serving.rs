@@ -28,6 +28,9 @@ const CLOSE_MAX: Duration = Duration::from_secs(2);
 /// How long a kept-alive HTTP/1.1 connection must be quiet before a drain ends it: a client that is just sending its
 /// next request gets an answer with `connection: close` instead of a broken connection.
 const DRAIN_QUIET: Duration = Duration::from_millis(250);
+/// How long a drain of an HTTP/2 connection waits for a moment without a running request: a GOAWAY that overtakes an answer makes
+/// some clients give the request up.
+const DRAIN_BUSY_MAX: Duration = Duration::from_secs(1);
 
 /// HTTP/2 bounds: what one connection may make this process hold.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
@@ -151,6 +154,8 @@ struct Watch<'a> {
     connection: &'a Connection,
     limits: &'a Limits,
     protocol: Protocol,
+    /// Since when the connection is drained.
+    draining: Option<Instant>,
     /// Since when the connection has been told to end.
     ending: Option<Instant>,
 }
@@ -182,6 +187,7 @@ impl<'a> Watch<'a> {
             connection,
             limits,
             protocol,
+            draining: None,
             ending: None,
         }
     }
@@ -235,15 +241,27 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn must_end(&self) -> bool {
+    fn must_end(&mut self) -> bool {
+        let is_at_rest = self.connection.activity().requests() == 0;
         match self.connection.stage() {
             Stage::Open | Stage::Aborted => false,
-            Stage::Draining => self.protocol == Protocol::Http2,
-            // A GOAWAY that overtakes an answer makes some clients give the request up.
-            Stage::Closing => {
-                self.protocol == Protocol::Http1 || self.connection.activity().requests() == 0
+            Stage::Draining => {
+                self.draining.get_or_insert_with(Instant::now);
+                // Whoever has heard of the end sends nothing new by now; whoever does not confirm it would be served for ever.
+                let is_over = |ending: Instant| ending.elapsed() > CLOSE_MAX;
+                if self.ending.is_some_and(is_over) {
+                    self.connection.close_after_response();
+                }
+                self.protocol == Protocol::Http2 && is_at_rest
             }
+            Stage::Closing => self.protocol == Protocol::Http1 || is_at_rest,
         }
+    }
+
+    /// Until when an HTTP/2 connection that is drained may find a moment without a running request.
+    fn rest_until(&self) -> Option<Instant> {
+        let since = self.draining.filter(|_| self.ending.is_none())?;
+        (self.protocol == Protocol::Http2).then(|| since + DRAIN_BUSY_MAX)
     }
 
     fn verdict(&self, now: Instant) -> Verdict {
@@ -251,6 +269,13 @@ impl<'a> Watch<'a> {
         let limits = self.limits;
         let last = activity.last_progress();
         let (deadline, then) = if activity.requests() > 0 {
+            if let Some(until) = self.rest_until() {
+                return if until <= now {
+                    Verdict::End
+                } else {
+                    Verdict::Look(until)
+                };
+            }
             if !activity.waits_for_client() {
                 // The client's silence is counted by the request's body; look again whether it reads its answer.
                 return Verdict::Look(now + limits.body_stall);

@@ -38,6 +38,11 @@ fn kid(token: &str) -> String {
     jsonwebtoken::decode_header(token).unwrap().kid.unwrap()
 }
 
+/// How many keys stand beside the ring: in the profile of deployed clients that of the server certificate, by which all tokens are signed.
+fn beside(world: &World) -> usize {
+    usize::from(world.is_lenient())
+}
+
 /// The next key is handed out ten minutes before it signs, the last one until its last token has ended: with each token of its time
 /// every call gets through.
 #[tokio::test]
@@ -51,6 +56,15 @@ async fn keys_follow_one_another_without_a_refused_call() {
         site.line(&invoker, &credential).status().await
     };
     let first = site.token(&invoker).await;
+    if world.is_lenient() {
+        // Deployed AEFs would not hear of another key.
+        let body = Some(json!({ "compromise": false }));
+        let (status, _) = world.operator(Method::POST, "/keys/rotate", body).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        advance(world, 60);
+        assert_eq!(kid(&site.token(&invoker).await), kid(&first));
+        return;
+    }
     rotate(world, false).await;
     let keys = handed_out(world).await;
     assert_eq!((keys.len(), &keys[0]), (2, &kid(&first)));
@@ -91,8 +105,8 @@ async fn tokens_of_a_compromised_key_are_refused() {
     assert_eq!(line.status().await, 200);
     rotate(world, true).await;
     let keys = handed_out(world).await;
-    assert_eq!(keys.len(), 1);
-    assert_ne!(keys[0], kid(&token));
+    assert_eq!(keys.len(), 1 + beside(world));
+    assert!(!keys.contains(&kid(&token)), "{keys:?}");
     eventually("the gateway refuses the token", || async {
         line.status().await == 401
     })
@@ -109,16 +123,16 @@ async fn tokens_of_a_compromised_key_are_refused() {
 async fn keys_follow_one_another_by_themselves() {
     let world = World::with(|config| config.security.token_key_days = 1).await;
     let first = handed_out(&world).await;
-    assert_eq!(first.len(), 1);
+    assert_eq!(first.len(), 1 + beside(&world));
     advance(&world, 24 * 3600 - 600);
     eventually("the next key is handed out", || async {
-        handed_out(&world).await.len() == 2
+        handed_out(&world).await.len() == 2 + beside(&world)
     })
     .await;
     advance(&world, 30 * 60);
     eventually("the first key is gone", || async {
         let keys = handed_out(&world).await;
-        keys.len() == 1 && keys != first
+        keys.len() == 1 + beside(&world) && keys != first
     })
     .await;
 }

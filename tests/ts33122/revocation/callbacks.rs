@@ -37,6 +37,7 @@ impl Hooks {
         CallbacksSection {
             allow: allow.iter().map(|target| target.parse().unwrap()).collect(),
             ca_file: self.authority.path().join("ca/root.pem"),
+            ..CallbacksSection::default()
         }
     }
 }

@@ -232,6 +232,7 @@ async fn the_notice_goes_to_the_notification_destination() {
     world.config.callbacks = CallbacksSection {
         allow: vec![format!("127.0.0.1:{}", hook.port()).parse().unwrap()],
         ca_file: authority.path().join("ca/root.pem"),
+        ..CallbacksSection::default()
     };
     world.resume().await;
 

@@ -315,10 +315,12 @@ async fn an_old_certificate_counts_until_the_overlap_is_over_and_not_a_second_lo
         site.connections_of(&amy) == 1
     })
     .await;
-    // Nor does a new connection help, however often.
+    // Nor does a new connection help, however often: even when the gateway hears of the end in the midst of it, and ends the connection
+    // before the request is there (503).
     for _ in 0..20 {
-        let again = site.line(&amy, &Credential::Certificate);
-        assert_eq!(again.status().await, 401);
+        let again = site.line(&amy, &Credential::Certificate).call().await;
+        let status = again.map_or(503, |answer| answer.status.as_u16());
+        assert!([401, 503].contains(&status), "{status}");
     }
     assert_eq!(new.status().await, 200);
 }

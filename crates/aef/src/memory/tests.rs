@@ -180,6 +180,31 @@ async fn an_answer_that_was_overtaken_by_an_event_is_not_kept() {
     }
 }
 
+/// A burst of events costs time, and no call.
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_asked_for_until_no_event_overtakes_it() {
+    for (bursts, told) in [(0, true), (10, true), (1_000, false)] {
+        let scene = Scene::new(Numbers {
+            word: Some(Notify::new()),
+            ..Numbers::default()
+        });
+        let memory = Arc::clone(&scene.memory);
+        let asking = tokio::spawn(async move { memory.of(&amy()).await });
+        for number in 1..=bursts + 1 {
+            while scene.questions() < number && !asking.is_finished() {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            if number <= bursts {
+                scene.memory.forget(&amy());
+            }
+            scene.numbers.word.as_ref().unwrap().notify_one();
+        }
+        let answer = asking.await.unwrap();
+        assert_eq!(answer.ok().flatten().is_some(), told, "{bursts}");
+        assert!(scene.questions() < 50, "{}", scene.questions());
+    }
+}
+
 #[tokio::test]
 async fn who_waited_for_a_failure_does_not_ask_again() {
     let scene = Scene::new(Numbers {

@@ -238,7 +238,7 @@ impl Scene {
         let acceptor = Arc::new(acceptor.unwrap());
         let trust = Arc::new(Trust::new(provider.anchors()));
         trust.lead(Arc::clone(&acceptor));
-        let upkeep = Upkeep::new(Arc::clone(&provider), self.clock.clone());
+        let upkeep = Upkeep::new(Arc::clone(&provider), Some(bundle), self.clock.clone());
         upkeep.lead(Arc::clone(&trust), Arc::clone(&acceptor));
         let server = Server::bind(
             "127.0.0.1:0".parse().unwrap(),
@@ -390,6 +390,42 @@ async fn a_demand_is_followed_at_once_and_before_anything_else_after_a_start() {
     gateway.upkeep.follow().await.unwrap();
     gateway.upkeep.tick().await;
     assert_eq!(scene.renewals(), 2);
+}
+
+#[tokio::test]
+async fn what_somebody_else_took_is_not_taken_back() {
+    let scene = Scene::new();
+    let now = scene.clock.now();
+    scene.say(DUE, &[&scene.first], &json!({}));
+    let gateway = scene.process().await;
+    gateway.upkeep.follow().await.unwrap();
+    assert_eq!(gateway.upkeep.superseded(), None);
+    let said = json!({
+        "superseded": {
+            "since": capif_spec::common::DateTime(now),
+            "until": capif_spec::common::DateTime(now + Duration::HOUR),
+        },
+        "demand": {
+            "reason": "OPERATOR",
+            "deadline": capif_spec::common::DateTime(now),
+        },
+    });
+    scene.say(now, &[&scene.first], &said);
+    gateway.upkeep.follow().await.unwrap();
+    let noted = gateway.upkeep.superseded().unwrap();
+    assert_eq!(noted.until, now + Duration::HOUR);
+    for _ in 0..3 {
+        gateway.upkeep.tick().await;
+        scene.clock.advance(PAUSE);
+    }
+    assert_eq!(scene.renewals(), 0);
+
+    // It was another process of this folder after all.
+    let other = scene.process().await;
+    scene.say(DUE, &[&scene.first], &json!({}));
+    other.provider.renew().await.unwrap();
+    gateway.upkeep.tick().await;
+    assert_eq!(gateway.upkeep.superseded(), None);
 }
 
 #[tokio::test]

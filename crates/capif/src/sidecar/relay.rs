@@ -1,6 +1,6 @@
 //! What the sidecar makes of a request: a call in the invoker's name, and of its answer the application's.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 use capif_client::ErrorKind;
 use capif_spec::common::ProblemDetails;
@@ -16,20 +16,21 @@ const STATUS: &str = "/.well-known/capif-sidecar";
 /// The handler of the socket for applications.
 pub(super) struct Relay {
     enrolled: Arc<Enrolled>,
-    names: Vec<String>,
+    hosts: Hosts,
 }
 
 impl Relay {
-    pub(super) fn new(enrolled: Arc<Enrolled>, names: Vec<String>) -> Self {
-        Self { enrolled, names }
+    pub(super) fn new(enrolled: Arc<Enrolled>, hosts: Hosts) -> Self {
+        Self { enrolled, hosts }
     }
 
     async fn answer(&self, request: Request<Body>) -> Result<Response<Body>, Refused> {
-        admit(request.uri(), request.headers(), &self.names)?;
+        admit(request.uri(), request.headers(), &self.hosts)?;
         if request.uri().path() == STATUS {
             return self.status(request.method());
         }
-        let name = api_name(request.uri())?.to_owned();
+        let name = api_name(request.uri())?.into_owned();
+        let is_from_browser = request.headers().contains_key("sec-fetch-mode");
         let call = self.enrolled.invoker.call(&name, request).await;
         let mut response = call.map_err(|error| {
             let kind = error.kind();
@@ -38,6 +39,13 @@ impl Relay {
             Refused::new(status_of(kind), failure.to_string())
         })?;
         remove_connection_headers(response.headers_mut());
+        if is_from_browser {
+            // All APIs are one site to a browser: what one of them shows there must not call the others.
+            response.headers_mut().append(
+                header::CONTENT_SECURITY_POLICY,
+                HeaderValue::from_static("sandbox"),
+            );
+        }
         Ok(response)
     }
 
@@ -122,69 +130,88 @@ fn status_of(kind: ErrorKind) -> StatusCode {
     }
 }
 
+/// By which `Host` the sidecar is called.
+#[derive(Debug)]
+pub(super) struct Hosts {
+    /// Names beside `localhost`.
+    pub(super) names: Vec<String>,
+    /// Whether other machines reach it, by whatever address.
+    pub(super) is_remote: bool,
+}
+
+impl Hosts {
+    /// Whether a `Host` is the sidecar's: none that somebody else could have pointed here, and no address that a browser does not
+    /// know to be this machine's, as it would not say then for which page it asks.
+    fn know(&self, host: &str) -> bool {
+        let authority = host.parse::<http::uri::Authority>();
+        let Some(authority) = authority.ok().filter(|_| !host.contains('@')) else {
+            return false;
+        };
+        let name = authority.host();
+        let bare = name
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .unwrap_or(name);
+        if let Ok(address) = bare.parse::<IpAddr>() {
+            let is_one = !address.is_unspecified() && address == address.to_canonical();
+            return address.is_loopback() || (self.is_remote && is_one);
+        }
+        name.eq_ignore_ascii_case("localhost")
+            || self.names.iter().any(|own| own.eq_ignore_ascii_case(name))
+    }
+}
+
 /// Lets applications through, and no web page: a browser sends its requests to this socket too, with whatever name a foreign
 /// site has given to this address.
-fn admit(uri: &Uri, headers: &HeaderMap, names: &[String]) -> Result<(), Refused> {
+fn admit(uri: &Uri, headers: &HeaderMap, hosts: &Hosts) -> Result<(), Refused> {
     if uri.authority().is_some() {
         return Err(Refused::new(
             StatusCode::BAD_REQUEST,
             "the sidecar is called itself, it is no proxy to be set: give the path alone",
         ));
     }
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let host = hosts.next().and_then(|host| host.to_str().ok());
-    let (Some(host), None) = (host, hosts.next()) else {
+    let mut given = headers.get_all(header::HOST).iter();
+    let host = given.next().and_then(|host| host.to_str().ok());
+    let (Some(host), None) = (host, given.next()) else {
         return Err(Refused::new(
             StatusCode::BAD_REQUEST,
-            "a request has one `Host`",
+            "send one `Host` header, with the address of the sidecar",
         ));
     };
-    if !is_ours(host, names) {
+    if !hosts.know(host) {
         return Err(Refused::new(
             StatusCode::FORBIDDEN,
-            "this name is not known to be the sidecar's: call it by its address, or start it with --name",
+            "this `Host` is not known to be the sidecar's: call it by localhost or its loopback address, or start it with --name and \
+             the name that you use",
         ));
     }
-    let site = headers.get("sec-fetch-site");
-    let own_page = [&b"same-origin"[..], b"none"];
-    let other_page = site.is_some_and(|site| !own_page.contains(&site.as_bytes()));
-    let origin = headers.get(header::ORIGIN).map(HeaderValue::as_bytes);
-    let own_origin = format!("http://{host}");
-    if other_page || origin.is_some_and(|origin| origin != own_origin.as_bytes()) {
+    let others = |name: header::HeaderName, own: &[&str]| {
+        let mut given = headers.get_all(name).iter();
+        given.any(|value| !own.iter().any(|own| value.as_bytes() == own.as_bytes()))
+    };
+    let other_page = others(
+        header::HeaderName::from_static("sec-fetch-site"),
+        &["same-origin", "none"],
+    );
+    if other_page || others(header::ORIGIN, &[&format!("http://{host}")]) {
         return Err(Refused::new(
             StatusCode::FORBIDDEN,
-            "the sidecar serves applications, not the pages of other sites",
+            "the sidecar serves applications, not the pages of other sites: have the application's own server call it",
         ));
     }
     Ok(())
 }
 
-/// Whether a `Host` is an address, `localhost` or a name that was given: none that somebody else could have pointed here.
-fn is_ours(host: &str, names: &[String]) -> bool {
-    let authority = host.parse::<http::uri::Authority>();
-    let Some(authority) = authority.ok().filter(|_| !host.contains('@')) else {
-        return false;
-    };
-    let name = authority.host();
-    let bare = name
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(name);
-    bare.parse::<IpAddr>().is_ok()
-        || name.eq_ignore_ascii_case("localhost")
-        || names.iter().any(|own| own.eq_ignore_ascii_case(name))
-}
-
 /// The API is the first segment of the path, as the gateways serve it.
-fn api_name(uri: &Uri) -> Result<&str, Refused> {
-    let name = uri.path().split('/').nth(1).unwrap_or_default();
-    if name.is_empty() {
-        return Err(Refused::new(
+fn api_name(uri: &Uri) -> Result<Cow<'_, str>, Refused> {
+    let segment = uri.path().split('/').nth(1).unwrap_or_default();
+    let name = percent_encoding::percent_decode_str(segment).decode_utf8();
+    name.ok().filter(|name| !name.is_empty()).ok_or_else(|| {
+        Refused::new(
             StatusCode::NOT_FOUND,
             "a path begins with the name of an API: /weather/v1/today",
-        ));
-    }
-    Ok(name)
+        )
+    })
 }
 
 #[cfg(test)]
@@ -192,16 +219,24 @@ mod tests {
     use super::*;
 
     fn headers(all: &[(&'static str, &'static str)]) -> HeaderMap {
-        all.iter()
-            .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
-            .collect()
+        let mut headers = HeaderMap::new();
+        for (name, value) in all {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn hosts(is_remote: bool) -> Hosts {
+        Hosts {
+            names: vec!["sidecar.internal".to_owned()],
+            is_remote,
+        }
     }
 
     fn status(all: &[(&'static str, &'static str)]) -> Option<StatusCode> {
-        let names = ["sidecar.internal".to_owned()];
-        admit(&Uri::from_static("/weather/v1"), &headers(all), &names)
-            .err()
-            .map(|refused| refused.status)
+        let uri = Uri::from_static("/weather/v1");
+        let refused = admit(&uri, &headers(all), &hosts(false)).err();
+        refused.map(|refused| refused.status)
     }
 
     #[test]
@@ -211,17 +246,18 @@ mod tests {
             "localhost:9080",
             "LOCALHOST",
             "[::1]:9080",
-            "192.0.2.1:80",
             "Sidecar.internal:9080",
         ] {
-            let headers = HeaderMap::from_iter([(header::HOST, host.parse().unwrap())]);
-            let names = ["sidecar.internal".to_owned()];
-            assert_eq!(
-                admit(&Uri::from_static("/a"), &headers, &names),
-                Ok(()),
+            assert!(hosts(false).know(host), "{host}");
+        }
+        // Browsers do not take these for this machine, though they lead here.
+        for host in ["0.0.0.0:9080", "[::]:9080", "[::ffff:7f00:1]:9080"] {
+            assert!(
+                !hosts(false).know(host) && !hosts(true).know(host),
                 "{host}"
             );
         }
+        assert!(!hosts(false).know("192.0.2.1:80") && hosts(true).know("192.0.2.1:80"));
         let here = ("host", "localhost:9080");
         assert_eq!(status(&[here, ("origin", "http://localhost:9080")]), None);
         assert_eq!(status(&[here, ("sec-fetch-site", "same-origin")]), None);
@@ -232,6 +268,11 @@ mod tests {
             &[("host", "user@localhost")],
             &[here, ("origin", "https://evil.example")],
             &[here, ("origin", "null")],
+            &[
+                here,
+                ("origin", "http://localhost:9080"),
+                ("origin", "null"),
+            ],
             &[here, ("sec-fetch-site", "cross-site")],
             &[here, ("sec-fetch-site", "same-site")],
         ] {
@@ -245,16 +286,20 @@ mod tests {
     #[test]
     fn it_is_no_proxy_to_be_set() {
         let uri = Uri::from_static("http://weather.example/weather/v1");
-        let refused = admit(&uri, &headers(&[("host", "localhost")]), &[]).unwrap_err();
+        let host = headers(&[("host", "localhost")]);
+        let refused = admit(&uri, &host, &hosts(false)).unwrap_err();
         assert_eq!(refused.status, StatusCode::BAD_REQUEST);
     }
 
     #[test]
     fn the_api_is_the_first_segment() {
-        assert_eq!(
-            api_name(&Uri::from_static("/weather/v1/today?at=noon")),
-            Ok("weather")
-        );
+        for (path, name) in [
+            ("/weather/v1/today?at=noon", "weather"),
+            ("/Weather%20station/v1/today", "Weather station"),
+        ] {
+            assert_eq!(api_name(&Uri::from_static(path)).unwrap(), name);
+        }
+        assert!(api_name(&Uri::from_static("/%ff/v1")).is_err());
         let refused = api_name(&Uri::from_static("/")).unwrap_err();
         assert_eq!(refused.status, StatusCode::NOT_FOUND);
         assert!(refused.detail.contains("/weather/v1/today"));

@@ -1,12 +1,14 @@
 //! Wrong passwords, counted by account and by address, so that nobody tries many. In memory: a restart forgives.
 
 use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Mutex, PoisonError},
 };
 
+use capif_transport::neighbourhood;
 use time::{Duration, OffsetDateTime};
+
+use crate::api::failures::Counts;
 
 /// How long a wrong password is remembered.
 const MEMORY: Duration = Duration::minutes(15);
@@ -20,7 +22,7 @@ const ADDRESS_MAX: u32 = 30;
 /// How many for one account from everywhere: so many that nobody is locked out by a few strangers.
 const ACCOUNT_MAX: u32 = 100;
 
-/// How many are remembered; beyond that the oldest go.
+/// How many are remembered.
 const ENTRIES_MAX: usize = 30_000;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,14 +30,6 @@ enum Suspect {
     Pair(IpAddr, String),
     Address(IpAddr),
     Account(String),
-}
-
-/// Where guesses count together: an address, or the network that one household of IPv6 has.
-fn neighbourhood(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        address @ IpAddr::V4(_) => address,
-    }
 }
 
 impl Suspect {
@@ -60,8 +54,14 @@ impl Suspect {
 }
 
 /// The counts.
-#[derive(Debug, Default)]
-pub(crate) struct Guard(Mutex<HashMap<Suspect, (u32, OffsetDateTime)>>);
+#[derive(Debug)]
+pub(crate) struct Guard(Mutex<Counts<Suspect>>);
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self(Mutex::new(Counts::new(MEMORY, ENTRIES_MAX)))
+    }
+}
 
 impl Guard {
     /// The seconds that somebody must wait before another password is looked at.
@@ -72,34 +72,17 @@ impl Guard {
         now: OffsetDateTime,
     ) -> Option<u64> {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = |suspect: Suspect| {
-            let (count, last) = counts.get(&suspect)?;
-            // A clock that was set back forgives.
-            let left = *last + MEMORY - now;
-            let waits = *count >= suspect.bound() && left.is_positive() && *last <= now;
-            waits.then(|| u64::try_from(left.whole_seconds()).unwrap_or(0) + 1)
-        };
-        Suspect::all(address, account)
-            .into_iter()
-            .filter_map(left)
+        let suspects = Suspect::all(address, account).into_iter();
+        suspects
+            .filter_map(|suspect| counts.must_wait(&suspect, suspect.bound(), now))
             .max()
     }
 
     /// Counts a wrong password.
     pub(crate) fn count(&self, address: IpAddr, account: &str, now: OffsetDateTime) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.len() >= ENTRIES_MAX {
-            counts.retain(|_, (_, last)| *last + MEMORY > now);
-        }
-        if counts.len() >= ENTRIES_MAX {
-            counts.clear();
-        }
         for suspect in Suspect::all(address, account) {
-            let entry = counts.entry(suspect).or_insert((0, now));
-            if entry.1 + MEMORY <= now {
-                entry.0 = 0;
-            }
-            *entry = (entry.0.saturating_add(1), now);
+            counts.add(suspect, now);
         }
     }
 
@@ -107,7 +90,7 @@ impl Guard {
     pub(crate) fn forget(&self, address: IpAddr, account: &str) {
         let [pair, ..] = Suspect::all(address, account);
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.remove(&pair);
+        counts.forget(&pair);
     }
 }
 

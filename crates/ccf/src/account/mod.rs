@@ -43,6 +43,19 @@ const BODY_BYTES_MAX: usize = 16 * 1024;
 /// How long a request body may take.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
+/// The operations, as the log names them.
+const OPERATIONS: [&str; 9] = [
+    "login",
+    "refresh",
+    "createUser",
+    "deleteUser",
+    "getUsers",
+    "getauth",
+    "register",
+    "remove",
+    "ca-root",
+];
+
 /// Where deployed clients go with their credential: relative, as they put it together.
 const ADDRESSES: [(&str, &str); 5] = [
     (
@@ -122,7 +135,7 @@ impl AccountService {
         let registers = self.core.config.account_service.registration;
         match (ask.method.as_str(), path.as_slice()) {
             ("POST", ["login"]) => self.login(ask).await,
-            ("POST", ["refresh"]) => self.refresh(ask),
+            ("POST", ["refresh"]) => self.refresh(ask).await,
             ("POST", ["createUser"]) => self.create_user(ask).await,
             ("DELETE", ["deleteUser", uuid]) => self.delete_user(ask, uuid).await,
             ("GET", ["getUsers"]) => self.users(ask).await,
@@ -162,7 +175,7 @@ impl AccountService {
             ));
         }
         let now = self.core.clock.now();
-        let open = |is_for| self.core.account_sessions.open(&account.name, is_for, now);
+        let open = |is_for| self.core.account_sessions.open(&account, is_for, now);
         let (access, refresh) = (open(Use::Access)?, open(Use::Refresh)?);
         // Whoever took the account away meanwhile ended the tokens that there were then.
         if !self.is_still(&account).await? {
@@ -178,10 +191,12 @@ impl AccountService {
         answer(StatusCode::OK, &said)
     }
 
-    fn refresh(&self, ask: &Ask) -> Result<Response<Body>, AccountError> {
-        let name = self.by_token(ask, Use::Refresh)?;
+    async fn refresh(&self, ask: &Ask) -> Result<Response<Body>, AccountError> {
+        self.by_token(ask, Use::Refresh).await?;
         let now = self.core.clock.now();
-        let access = self.core.account_sessions.open(&name, Use::Access, now)?;
+        // In one step: what ends the sessions meanwhile ends this one too, or finds no token to refresh.
+        let access = self.core.account_sessions.refresh(bearer(ask)?, now)?;
+        let access = access.ok_or(AccountError::SignIn("Bearer"))?;
         let said = json!({
             "message": "here is another access token",
             "access_token": access.expose(),
@@ -191,7 +206,7 @@ impl AccountService {
     }
 
     async fn create_user(&self, ask: &Ask) -> Result<Response<Body>, AccountError> {
-        let by = self.by_token(ask, Use::Access)?;
+        let by = self.by_token(ask, Use::Access).await?.name;
         let user: NewUser = parse(&ask.body)?;
         user.complete()?;
         let act = act(&by, "CreateAccount", ask, &user.username);
@@ -201,7 +216,7 @@ impl AccountService {
     }
 
     async fn delete_user(&self, ask: &Ask, uuid: &str) -> Result<Response<Body>, AccountError> {
-        let by = self.by_token(ask, Use::Access)?;
+        let by = self.by_token(ask, Use::Access).await?.name;
         let all = users::all(&self.core).await?;
         let held = all.into_iter().find(|held| held.record.uuid == uuid);
         let held = held.ok_or(AccountError::NoUser)?;
@@ -216,7 +231,7 @@ impl AccountService {
     }
 
     async fn users(&self, ask: &Ask) -> Result<Response<Body>, AccountError> {
-        self.by_token(ask, Use::Access)?;
+        self.by_token(ask, Use::Access).await?;
         let all = users::all(&self.core).await?;
         let told: Vec<Value> = all.iter().map(|held| users::told(&held.record)).collect();
         answer(
@@ -273,7 +288,7 @@ impl AccountService {
         let minutes = i64::from(core.config.account_service.credential_minutes);
         let credential = core
             .credentials
-            .of_account(&account.name, minutes.saturating_mul(60), &core.now())
+            .of_account(account, minutes.saturating_mul(60), &core.now())
             .map_err(crate::api::problem::ApiError::from)?;
         let act = act(
             &account.name,
@@ -356,12 +371,15 @@ impl AccountService {
         }
     }
 
-    fn by_token(&self, ask: &Ask, is_for: Use) -> Result<String, AccountError> {
+    /// The administrator who signed in: by the account that there was then, and not by another one that has its name now.
+    async fn by_token(&self, ask: &Ask, is_for: Use) -> Result<Account, AccountError> {
         secure(ask)?;
-        let token = authorization(&ask.headers, "bearer").ok_or(AccountError::SignIn("Bearer"))?;
-        self.core
-            .account_sessions
-            .account(token, is_for, self.core.clock.now())
+        let sessions = &self.core.account_sessions;
+        let signed_in = sessions.account(bearer(ask)?, is_for, self.core.clock.now());
+        let (name, uuid) = signed_in.ok_or(AccountError::SignIn("Bearer"))?;
+        let held = users::find(&self.core, &name).await?;
+        held.map(|held| held.record)
+            .filter(|held| held.uuid == uuid && held.is_administrator)
             .ok_or(AccountError::SignIn("Bearer"))
     }
 }
@@ -378,6 +396,10 @@ fn with_addresses(mut said: Value, wanted: impl Fn(&str) -> bool) -> Value {
 fn act(by: &str, operation: &'static str, ask: &Ask, subject: &str) -> Act {
     let by = format!("account {by}");
     Act::by_caller(&by, operation, &ask.request_id, subject).detail(format!("from {}", ask.from))
+}
+
+fn bearer(ask: &Ask) -> Result<&str, AccountError> {
+    authorization(&ask.headers, "bearer").ok_or(AccountError::SignIn("Bearer"))
 }
 
 fn secure(ask: &Ask) -> Result<(), AccountError> {
@@ -402,10 +424,7 @@ fn authorization<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, AccountError> {
-    json::from_slice(body).map_err(|error| {
-        let place = error.pointer.trim_start_matches('/');
-        AccountError::Malformed(format!("{place}: {}", error.reason))
-    })
+    json::from_slice(body).map_err(|error| AccountError::Malformed(error.to_string()))
 }
 
 impl Handler for AccountListener {
@@ -419,8 +438,11 @@ impl Handler for AccountListener {
             .filter(|segment| !segment.is_empty())
             .map(str::to_owned)
             .collect();
-        // An id in the path is nobody's secret; what comes after `?` is not looked at.
-        let operation = path.first().cloned().unwrap_or_default();
+        // What is no operation is not logged: whoever mistakes the form may have put anything there.
+        let operation = path
+            .first()
+            .filter(|first| OPERATIONS.contains(&first.as_str()));
+        let operation = operation.cloned().unwrap_or_default();
         let outcome = match collect(body, BODY_BYTES_MAX, BODY_TIME).await {
             Ok(body) => {
                 let ask = Ask {

@@ -122,8 +122,11 @@ pub(super) async fn all(core: &Core) -> Result<Vec<Versioned<Account>>, Fault> {
     store::load_all::<Account>(core.store.as_ref(), "").await
 }
 
-/// The account of a name.
+/// The account of a name, whatever somebody takes for one.
 pub(super) async fn find(core: &Core, name: &str) -> Result<Option<Versioned<Account>>, Fault> {
+    if plain_name(name).is_err() {
+        return Ok(None);
+    }
     store::load::<Account>(core.store.as_ref(), name).await
 }
 

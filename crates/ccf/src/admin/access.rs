@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 pub use capif_procedures::state::TimeRange;
 
 use super::operations::{Names, Operation, answer};
-use crate::{api::problem::ApiError, audit::Act, core::Core, view::Records};
+use crate::{api::problem::ApiError, audit::Act, core::Core, destination::Content, view::Records};
 
 pub(super) const OPERATIONS: &[Operation] = &[
     Operation::get(
@@ -276,7 +276,8 @@ async fn revoke(core: &Core, verdict: Verdict) -> Result<Revoked, ApiError> {
             cause: Cause::AuthorizationIssue,
             callback: held.is_some_and(|held| {
                 let destination = held.record.told_at();
-                core.calls_back(records, &held.record.invoker_id, destination)
+                let invoker = &held.record.invoker_id;
+                core.calls_back(records, invoker, destination, Content::Notice)
             }),
             now: &now,
         };
@@ -364,7 +365,8 @@ pub(super) fn chosen<'a>(
     match ids.as_slice() {
         [] => Err(unknown),
         [id] => records.api(id).map(AsRef::as_ref).ok_or(unknown),
-        _ => Err(Refusal::SeveralApis {
+        _ => Err(Refusal::Several {
+            what: "APIs",
             name: name.clone(),
             ids,
         }),

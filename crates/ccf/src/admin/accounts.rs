@@ -1,5 +1,7 @@
 //! The accounts of the account service, for the operator.
 
+use std::collections::BTreeSet;
+
 use capif_procedures::{refusal::Refusal, state::PendingWish};
 use capif_spec::common::{ApiProviderDomainId, DateTime, Redacted};
 use serde::{Deserialize, Serialize};
@@ -13,10 +15,18 @@ use crate::{
     api::{approval, problem::ApiError, registration},
     audit::Act,
     core::Core,
-    credential::{account_of, of_account},
+    credential::account_of,
 };
 
 const NAME: Names = &[("name", "the name of the account")];
+
+const OF_ONE: Names = &[
+    ("name", "the name of the account"),
+    (
+        "id",
+        "the id of the account, where several had the name one after another",
+    ),
+];
 
 /// The operations of this module.
 pub(super) const OPERATIONS: &[Operation] = &[
@@ -60,12 +70,12 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "offboards and removes all that the holder of an account enrolled; the account stays",
         |call| {
             answer(async move {
-                let named: AccountName = call.json()?;
-                purge(&call.core, &named.name).await
+                let purge: Purge = call.json()?;
+                purge_all(&call.core, &purge).await
             })
         },
     )
-    .body(NAME),
+    .body(OF_ONE),
 ];
 
 /// The account that is meant.
@@ -74,6 +84,17 @@ pub(super) const OPERATIONS: &[Operation] = &[
 pub struct AccountName {
     /// Its name.
     pub name: String,
+}
+
+/// The account whose holder's enrolments are meant.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Purge {
+    /// Its name.
+    pub name: String,
+    /// Its id, where several accounts had the name one after another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
 }
 
 /// A password that was just made.
@@ -90,6 +111,9 @@ pub struct Enrolled {
     pub what: EnrolledAs,
     /// The name of the account.
     pub account: String,
+    /// The id of the account, which no later one of that name has.
+    #[serde(rename = "accountId")]
+    pub account_id: String,
     /// Its id.
     pub id: String,
     /// Since when it is there.
@@ -167,10 +191,11 @@ fn all_of(core: &Core, name: Option<&str>) -> Vec<Enrolled> {
     });
     let rows = invokers.chain(domains).chain(waiting);
     let rows = rows.filter_map(|(what, issuer, id, since, said)| {
-        let account = account_of(issuer?)?;
+        let (account, account_id) = account_of(issuer?)?;
         name.is_none_or(|name| name == account).then(|| Enrolled {
             what,
             account: account.to_owned(),
+            account_id: account_id.to_owned(),
             id: id.to_owned(),
             since: since.clone(),
             information: said.cloned(),
@@ -184,33 +209,70 @@ fn all_of(core: &Core, name: Option<&str>) -> Vec<Enrolled> {
     all
 }
 
+/// How often it is looked for what came meanwhile: what waited may have been approved.
+const ROUNDS_MAX: usize = 3;
+
 /// Removes all of it, one after the other, each as if the operator had asked for it alone. What was removed is the answer; what goes
 /// by itself meanwhile is passed over.
-async fn purge(core: &Core, name: &str) -> Result<Vec<Enrolled>, ApiError> {
-    let mut gone = Vec::new();
-    let detail = format!("all of {}", of_account(name));
-    for row in enrolled(core, Some(name)).await? {
-        let id = row.id.as_str();
-        let outcome = match row.what {
-            EnrolledAs::Invoker => {
-                let act = Act::by_operator("Offboard", id).detail(&detail);
-                parties::offboard(core, &act, id).await
+async fn purge_all(core: &Core, purge: &Purge) -> Result<Vec<Enrolled>, ApiError> {
+    let is_meant = |row: &Enrolled| purge.id.as_ref().is_none_or(|id| *id == row.account_id);
+    let mut rows = enrolled(core, Some(&purge.name)).await?;
+    rows.retain(is_meant);
+    let ids: BTreeSet<&str> = rows.iter().map(|row| row.account_id.as_str()).collect();
+    if ids.len() > 1 {
+        return Err(Refusal::Several {
+            what: "accounts",
+            name: purge.name.clone(),
+            ids: ids.into_iter().map(str::to_owned).collect(),
+        }
+        .into());
+    }
+    let Some(id) = rows.first().map(|row| row.account_id.clone()) else {
+        // With an id it is about what was listed with that id.
+        return match purge.id {
+            Some(_) => Err(Refusal::NotFound {
+                what: "enrolment by an account of this id",
             }
-            EnrolledAs::Provider => {
-                let act = Act::by_operator("RemoveProvider", id).detail(&detail);
-                registration::remove(core, &act, &ApiProviderDomainId::new(id), None).await
-            }
-            EnrolledAs::Pending => approval::reject(core, id, None).await.map(|_| ()),
+            .into()),
+            None => Ok(rows),
         };
-        match outcome {
-            Err(ApiError::Refused(Refusal::NotFound { .. })) => {}
-            outcome => {
-                outcome?;
+    };
+    let mut gone = Vec::new();
+    for _ in 0..ROUNDS_MAX {
+        for row in rows {
+            if remove(core, &row).await? {
                 gone.push(row);
             }
         }
+        rows = all_of(core, Some(&purge.name));
+        rows.retain(|row| row.account_id == id);
+        if rows.is_empty() {
+            break;
+        }
     }
     Ok(gone)
+}
+
+/// Removes one. Says whether it was still there.
+async fn remove(core: &Core, row: &Enrolled) -> Result<bool, ApiError> {
+    let id = row.id.as_str();
+    let detail = format!("all of account {} ({})", row.account, row.account_id);
+    let outcome = match row.what {
+        EnrolledAs::Invoker => {
+            let act = Act::by_operator("Offboard", id).detail(&detail);
+            parties::offboard(core, &act, id).await
+        }
+        EnrolledAs::Provider => {
+            let act = Act::by_operator("RemoveProvider", id).detail(&detail);
+            registration::remove(core, &act, &ApiProviderDomainId::new(id), None).await
+        }
+        EnrolledAs::Pending => approval::reject(core, id, None).await.map(|_| ()),
+    };
+    match outcome {
+        Ok(()) => Ok(true),
+        Err(ApiError::Refused(Refusal::NotFound { .. })) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn refused(error: AccountError) -> ApiError {

@@ -108,12 +108,12 @@ pub struct Rotate {
 }
 
 /// One key of access tokens.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenKeyStatus {
     /// Its name.
     pub kid: String,
-    /// `ahead`, `signing` or `retiring`.
+    /// `ahead`, `signing` or `retiring`; `idle` while the key of the server certificate signs in its place (`compat`).
     pub state: String,
     /// Since when it is handed out.
     pub published: DateTime,
@@ -246,12 +246,19 @@ fn not_now(reason: NotNow) -> Refusal {
 fn token_keys(core: &Core) -> Vec<TokenKeyStatus> {
     let now = core.now();
     let ring = core.access_tokens.ring();
+    let tls_key = core.access_tokens.tls_key().map(|key| TokenKeyStatus {
+        kid: key.kid(),
+        state: "signing".to_owned(),
+        published: key.made(),
+        signs_from: key.made(),
+        retires: None,
+    });
     let signing = ring.signing(&now).map(|key| key.kid.clone());
     ring.published(&now)
         .map(|key| TokenKeyStatus {
             kid: key.kid.clone(),
             state: if Some(&key.kid) == signing.as_ref() {
-                "signing"
+                tls_key.as_ref().map_or("signing", |_| "idle")
             } else if key.signs_from > now {
                 "ahead"
             } else {
@@ -262,6 +269,7 @@ fn token_keys(core: &Core) -> Vec<TokenKeyStatus> {
             signs_from: key.signs_from.clone(),
             retires: key.retires.clone(),
         })
+        .chain(tls_key.clone())
         .collect()
 }
 
@@ -270,12 +278,20 @@ async fn rotate(core: &Core, rotate: Rotate) -> Result<Vec<TokenKeyStatus>, ApiE
     let now = core.now();
     let timing = core.config.security.token_timing();
     let key = core.access_tokens.make()?;
+    let mut newest = key.kid.clone();
+    if let Some(tls_key) = core.access_tokens.tls_key() {
+        if !rotate.compromise {
+            return Err(not_in_turn().into());
+        }
+        tls_key.replace(core.authorities.dir(), core.authorities.custody())?;
+        newest = tls_key.kid();
+    }
     let how = if rotate.compromise {
         "those before are compromised"
     } else {
         "in turn"
     };
-    let act = Act::by_operator("RotateTokenKey", key.kid.clone()).detail(how);
+    let act = Act::by_operator("RotateTokenKey", newest).detail(how);
     core.transact(&act, |records| {
         let ring = core.access_tokens.ring();
         let (key, subscriptions) = (key.clone(), records.subscriptions());
@@ -288,7 +304,16 @@ async fn rotate(core: &Core, rotate: Rotate) -> Result<Vec<TokenKeyStatus>, ApiE
     })
     .await?;
     task::forget_file(core, &core.access_tokens);
+    core.presence.tend().await?;
     Ok(token_keys(core))
+}
+
+fn not_in_turn() -> Refusal {
+    Refusal::incorrect(
+        "/compromise",
+        "the key of the server certificate signs access tokens, since deployed AEFs know no other and fetch it once: it is replaced \
+         in a compromise alone",
+    )
 }
 
 fn not_yet(reason: NotYet) -> Refusal {

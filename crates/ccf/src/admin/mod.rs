@@ -27,7 +27,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, header};
 
 pub use self::{
     access::{ApiChoice, NewPolicy, OldPolicy, Permitted, Revoked, TimeRange, Verdict},
-    accounts::{AccountName, Enrolled, EnrolledAs, NewPassword},
+    accounts::{AccountName, Enrolled, EnrolledAs, NewPassword, Purge},
     audit::Heads,
     authority::{Authorities, GenerationStatus, Roll, Rotate, TokenKeyStatus},
     discovery::{Audience, DiscoveryRule, Scope, Sought},

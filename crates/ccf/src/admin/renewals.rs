@@ -20,6 +20,7 @@ use crate::{
     api::problem::ApiError,
     audit::Act,
     core::Core,
+    destination::Content,
     store::{self, Page},
     view::Records,
 };
@@ -209,7 +210,8 @@ async fn one(
                         subscriptions: records.listeners(id),
                     };
                     let destination = held.record.told_at();
-                    let told = core.calls_back(records, &held.record.id, destination);
+                    let told =
+                        core.calls_back(records, &held.record.id, destination, Content::Enrolment);
                     let resource = told.then(|| resource(core, id));
                     match demand::ask_invoker(request, held, resource, around) {
                         Some(changes) => (changes, Some(true)),
@@ -331,7 +333,7 @@ fn list(core: &Core) -> Vec<Value> {
     let now = core.now();
     let records = core.view.read();
     let asked = held(&records).filter_map(|held| {
-        let demand = held.renewal.demand.clone();
+        let demand = held.renewal.demand.as_deref().cloned();
         let demand = demand.or_else(|| core.authorities.demand(held.certificate))?;
         Some((demand, held))
     });

@@ -103,7 +103,8 @@ fn held(records: &Records, choice: &ApiChoice) -> Result<ServiceApiId, Refusal> 
             what: "retention of invocation logs",
         }),
         [id] => Ok((*id).clone()),
-        _ => Err(Refusal::SeveralApis {
+        _ => Err(Refusal::Several {
+            what: "APIs",
             name: name.clone(),
             ids: ids.into_iter().map(ToString::to_string).collect(),
         }),

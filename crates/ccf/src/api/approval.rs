@@ -35,6 +35,7 @@ use crate::{
     audit::Act,
     config,
     core::{ATTEMPTS_MAX, Core},
+    destination::Content,
     view::Records,
 };
 
@@ -127,7 +128,7 @@ async fn approve_as_it_is(
     let admission = {
         let records = core.view.read();
         let queue = queue(core, &records);
-        pending::approve(held, records.apis(), &terms, queue, &now)
+        pending::approve(held, records.catalogue(), &terms, queue, &now)
             .map_err(|denial| denial.refusal)?
     };
     match admission {
@@ -149,7 +150,7 @@ async fn onboard(
         let (mut changes, answer) = admission.complete(
             certificate,
             secret,
-            records.apis(),
+            records.catalogue(),
             records.listeners(id.as_str()),
             records.tally(),
             now.clone(),
@@ -186,11 +187,11 @@ async fn update(
             pending: Some(held),
             now,
         };
-        let plan =
-            update::plan(&wish, invoker, records.apis(), means).map_err(|denial| denial.refusal)?;
+        let plan = update::plan(&wish, invoker, records.catalogue(), means)
+            .map_err(|denial| denial.refusal)?;
         let (mut changes, ended, answer) = plan.complete(
             None,
-            records.apis(),
+            records.catalogue(),
             records.subscriptions_held_by(id.as_str()),
             renewal::around(&records, id),
             records.tally(),
@@ -221,7 +222,7 @@ pub(crate) async fn reject(
         let now = core.now();
         let attempt = pending::approve(
             held,
-            records.apis(),
+            records.catalogue(),
             &core.terms(),
             queue(core, records),
             &now,
@@ -259,7 +260,7 @@ fn destination(core: &Core, records: &Records, held: &PendingEnrolment) -> Optio
     let profile = records.invoker(id.as_str()).map(|held| &held.record);
     let websocket = profile.and_then(|profile| profile.websocket_uri.as_ref());
     let destination = websocket.or_else(|| pending::destination(held, profile))?;
-    core.calls_back(records, id, destination)
+    core.calls_back(records, id, destination, Content::Enrolment)
         .then(|| destination.clone())
 }
 

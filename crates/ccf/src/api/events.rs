@@ -9,11 +9,16 @@ use capif_procedures::{
     refusal::Refusal,
     state::Subscription,
 };
-use capif_spec::{common::SubscriptionId, events::EventSubscription};
+use capif_spec::{
+    common::{SubscriptionId, Uri},
+    events::EventSubscription,
+};
 use http::StatusCode;
 
-use super::{Answer, Call, created, identity::Caller, json_answer, no_content, problem::ApiError};
-use crate::{random, view::Records};
+use super::{
+    Answer, Call, created, identity::Caller, json_answer, no_content, preference, problem::ApiError,
+};
+use crate::{destination::Content, random, view::Records};
 
 /// `POST {subscriberId}/subscriptions`.
 pub(crate) fn create(call: Call) -> Answer {
@@ -71,7 +76,7 @@ async fn update(
     call: &Call,
     wanted: impl Fn(&Subscription) -> Result<EventSubscription, Refusal>,
 ) -> Result<http::Response<capif_transport::Body>, ApiError> {
-    let made = call
+    let (made, tells) = call
         .core
         .transact(&call.act(call.parameter(1)), |records| {
             let held = own(call, records)?;
@@ -83,10 +88,19 @@ async fn update(
                 events::tell_present(&mut changes, &made, records.present(), &call.now);
             }
             reach(call, records, &mut changes, &made)?;
-            Ok((changes, made))
+            let websocket = websocket(&made);
+            let tells = websocket.is_some() && websocket != self::websocket(&held.record);
+            Ok((changes, (made, tells)))
         })
         .await?;
-    json_answer(StatusCode::OK, &made.subscription)
+    let answer = json_answer(StatusCode::OK, &made.subscription)?;
+    Ok(preference::whole_if(tells, answer))
+}
+
+/// The WebSocket of a subscription, if it has one.
+fn websocket(subscription: &Subscription) -> Option<&Uri> {
+    let config = subscription.subscription.websock_notif_config.as_ref()?;
+    config.websocket_uri.as_ref()
 }
 
 fn path_of(subscriber: &str, id: &str) -> String {
@@ -111,12 +125,18 @@ fn reach(
     let config = wanted.websock_notif_config.as_ref();
     if config.is_none_or(|config| config.websocket_uri.is_none()) {
         let destination = &wanted.notification_destination;
-        let judged = call
-            .core
-            .judge_destination(records, &made.subscriber, destination);
-        // Deployed clients subscribe with whatever address; where nobody may be told, nobody is.
-        if !call.core.config.is_lenient() {
-            judged?;
+        let core = &call.core;
+        let judged =
+            core.judge_destination(records, &made.subscriber, destination, Content::Notice);
+        // Deployed clients subscribe with whatever web address; where nobody may be told, nobody is.
+        let is_web = ["https://", "http://"]
+            .iter()
+            .any(|scheme| destination.as_str().starts_with(scheme));
+        match judged {
+            Err(_) if is_web && core.config.is_lenient() => {
+                core.say_untold(destination.as_str(), Content::Notice);
+            }
+            judged => judged?,
         }
     }
     if wanted.request_test_notification == Some(true) {

@@ -19,12 +19,24 @@ impl Health {
     }
 
     /// What is worth knowing of one that is ready.
-    fn standing(&self) -> &'static str {
-        if self.core.config.is_lenient() {
-            "ok\ncompat: opencapif\n"
+    fn standing(&self) -> String {
+        let config = &self.core.config;
+        let compat = if config.is_lenient() {
+            "opencapif"
         } else {
-            "ok\ncompat: none\n"
-        }
+            "none"
+        };
+        let insecure: Vec<String> = config
+            .callbacks
+            .insecure_http
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let insecure = match insecure.as_slice() {
+            [] => "none".to_owned(),
+            places => places.join(" "),
+        };
+        format!("compat: {compat}\ninsecure_http: {insecure}\n")
     }
 
     /// Ready means: the store takes commits; this one writes nothing.
@@ -35,23 +47,28 @@ impl Health {
 
 impl Handler for Health {
     async fn handle(&self, request: Request<Body>, _connection: Arc<Connection>) -> Response<Body> {
-        let (status, text) = match (request.method(), request.uri().path()) {
-            (&Method::GET, "/livez") => (StatusCode::OK, "ok\n"),
+        let is_verbose = request.uri().query() == Some("verbose");
+        let (status, body) = match (request.method(), request.uri().path()) {
+            (&Method::GET, "/livez") => (StatusCode::OK, full("ok\n")),
             (&Method::GET, "/readyz") if self.ready().await => {
-                let verbose = request.uri().query() == Some("verbose");
-                (
-                    StatusCode::OK,
-                    if verbose { self.standing() } else { "ok\n" },
-                )
+                let standing = if is_verbose {
+                    self.standing()
+                } else {
+                    String::new()
+                };
+                (StatusCode::OK, full(format!("ok\n{standing}")))
             }
             (&Method::GET, "/readyz") => (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "the store does not accept changes\n",
+                full("the store does not accept changes\n"),
             ),
-            (_, "/livez" | "/readyz") => (StatusCode::METHOD_NOT_ALLOWED, "GET only\n"),
-            _ => (StatusCode::NOT_FOUND, "there are /livez and /readyz\n"),
+            (_, "/livez" | "/readyz") => (StatusCode::METHOD_NOT_ALLOWED, full("GET only\n")),
+            _ => (
+                StatusCode::NOT_FOUND,
+                full("there are /livez and /readyz\n"),
+            ),
         };
-        let mut response = Response::new(full(text));
+        let mut response = Response::new(body);
         *response.status_mut() = status;
         response
     }

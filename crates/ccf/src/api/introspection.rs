@@ -28,8 +28,9 @@ struct Question {
 /// that opens nothing there is not active, whatever the reason.
 pub(crate) fn introspect(call: Call) -> Answer {
     Box::pin(async move {
-        let question: Question =
-            serde_urlencoded::from_bytes(&call.body).map_err(|_| Refusal::missing("/token"))?;
+        let question: Question = serde_urlencoded::from_bytes(&call.body).map_err(|_| {
+            Refusal::incorrect("/token", "the form has one `token`: the access token")
+        })?;
         let aef_id = AefId::new(call.caller.function()?.id.as_str());
         let answer = active(&call, &question.token, &aef_id);
         json_answer(

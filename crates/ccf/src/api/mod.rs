@@ -20,9 +20,12 @@ mod introspection;
 mod invocation_log;
 pub(crate) mod issues;
 mod jwks;
+mod load;
 mod noteworthy;
 mod onboarding;
 mod open_discovery;
+mod preference;
+mod presented;
 mod publication;
 mod query;
 pub(crate) mod registration;
@@ -45,9 +48,10 @@ use capif_transport::{
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
 
-pub(crate) use self::rules::{is_canonical, parse_query};
+pub(crate) use self::rules::{check_target, is_canonical, parse_query};
 use self::{
     identity::{Caller, Identified, Shown},
+    load::Load,
     operations::{BodyKind, CallerKind, OPERATIONS, Operation, PathOwner, Routes, TableError},
     problem::ApiError,
 };
@@ -91,8 +95,8 @@ impl Call {
     /// The body as a type of the standard.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
         json::from_slice(&self.body).map_err(|error| Refusal::Malformed {
-            reason: error.reason.clone(),
-            pointer: error.pointer.clone(),
+            reason: error.to_string(),
+            pointer: error.pointer,
             fault: match error.kind {
                 JsonErrorKind::MissingMember => RequestFault::Missing,
                 JsonErrorKind::WrongType => RequestFault::Incorrect,
@@ -185,12 +189,14 @@ pub(crate) fn no_content() -> Response<Body> {
 pub struct Api {
     core: Arc<Core>,
     routes: Routes,
+    load: Load,
 }
 
 impl Api {
     pub(crate) fn new(core: Arc<Core>) -> Result<Self, TableError> {
         let routes = Routes::new(OPERATIONS)?;
-        Ok(Self { core, routes })
+        let load = Load::new(&core.config.limits);
+        Ok(Self { core, routes, load })
     }
 
     async fn answer(
@@ -206,21 +212,23 @@ impl Api {
         if self.core.config.is_lenient() {
             parts.uri = compat::target(parts.uri);
         }
-        rules::check_target(&parts.method, &parts.uri)?;
-        let path = parts.uri.path();
-        let (operations, values) = self.routes.find(path).ok_or(ApiError::UnknownPath)?;
-        let operation = operations
-            .iter()
-            .find(|operation| operation.method == parts.method)
-            .ok_or_else(|| ApiError::MethodNotAllowed {
-                allowed: operations
-                    .iter()
-                    .map(|operation| operation.method.clone())
-                    .collect(),
-            })?;
-        line.operation = operation.id;
-        line.for_token = operation.id == "GetOAuthIndAPIInv";
-        line.subject = values.first().cloned().unwrap_or_default();
+        let routed = check_target(&parts.method, &parts.uri)
+            .and_then(|()| self.routes.operation(&parts.method, parts.uri.path()));
+        if let Ok((operation, values)) = &routed {
+            line.operation = operation.id;
+            line.callers = operation.callers;
+            line.for_token = operation.id == "GetOAuthIndAPIInv";
+            line.subject = values.first().cloned().unwrap_or_default();
+        }
+        // Whatever is asked for, and be it nothing that there is.
+        let caller = self.identify(connection);
+        let (peer, from) = (&connection.peer, connection.remote.ip());
+        if let Err(error) = self.load.count(peer, from, caller.is_ok()) {
+            line.caller = named(&caller);
+            return Err(error);
+        }
+        let (operation, values) = routed?;
+        self.load.look(operation.id)?;
         let enrols = [
             CallerKind::OnboardingCredential,
             CallerKind::RegistrationCredential,
@@ -243,9 +251,7 @@ impl Api {
         };
 
         let caller = self.identify(connection);
-        line.caller = caller
-            .as_ref()
-            .map_or_else(|_| "unknown".to_owned(), |found| found.caller.to_string());
+        line.caller = named(&caller);
         let first = allow(operation, caller, &parts.headers, &values)?;
         let handler = operation.handler;
 
@@ -257,9 +263,10 @@ impl Api {
             Some(body) => body,
             None => self.read(operation, body).await?,
         };
+        let place = self.load.begin(operation.id)?;
         let body = if self.core.config.is_lenient() {
             compat::query(&mut query);
-            self.translated(operation, &values, &first.caller, body)
+            self.translated(operation, &values, body)
         } else {
             body
         };
@@ -291,26 +298,28 @@ impl Api {
         };
         if parts.method == http::Method::GET {
             // Changes nothing that could be left half done.
-            return handler(call).await;
+            let answer = handler(call).await;
+            drop(place);
+            return answer;
         }
+        let is_minimal = operation.is_update() && preference::is_minimal(&call.headers);
         // What has begun is brought to its end even when the caller goes away meanwhile.
-        tokio::spawn(handler(call))
+        let done = tokio::spawn(async move {
+            let answer = handler(call).await;
+            drop(place);
+            answer
+        });
+        let answer = done
             .await
-            .map_err(|_| ApiError::Internal("the operation ended early"))?
+            .map_err(|_| ApiError::Internal("the operation ended early"))??;
+        Ok(match is_minimal {
+            true => preference::minimal(answer),
+            false => answer,
+        })
     }
 
     /// A request of a deployed client in the words of TS 29.222.
-    fn translated(
-        &self,
-        operation: &Operation,
-        path: &[String],
-        caller: &Caller,
-        body: Bytes,
-    ) -> Bytes {
-        // Who renews by our own procedure is a client of ours.
-        if matches!(caller, Caller::Invoker(held) if held.record.renewal.agreed) {
-            return body;
-        }
+    fn translated(&self, operation: &Operation, path: &[String], body: Bytes) -> Bytes {
         let records = self.core.view.read();
         let domain = path.first().and_then(|id| records.domain(id));
         let functions = domain
@@ -330,16 +339,27 @@ impl Api {
         let time = Duration::from_secs(u64::from(limits.body_seconds_max));
         collect(body, limits.body_bytes_max, time)
             .await
-            .map_err(|error| match error {
-                BodyError::TooLarge { .. } => ApiError::BodyTooLarge {
-                    max: limits.body_bytes_max,
-                },
-                _ => ApiError::BodyIncomplete,
-            })
+            .map_err(|error| body_refused(&error, limits.body_bytes_max))
     }
 
     fn identify(&self, connection: &Connection) -> Result<Identified, Refusal> {
         identify(&self.core, connection)
+    }
+}
+
+/// What is wrong with a body that may have `max` bytes.
+pub(crate) fn body_refused(error: &BodyError, max: usize) -> ApiError {
+    match error {
+        BodyError::TooLarge { .. } => ApiError::BodyTooLarge { max },
+        _ => ApiError::BodyIncomplete,
+    }
+}
+
+/// A caller as the log names it.
+fn named(caller: &Result<Identified, Refusal>) -> String {
+    match caller {
+        Ok(found) => found.caller.to_string(),
+        Err(_) => "unknown".to_owned(),
     }
 }
 
@@ -375,7 +395,11 @@ fn allow(
     values: &[String],
 ) -> Result<Identified, Refusal> {
     if operation.callers.contains(&CallerKind::Anyone) {
-        return Ok(found.unwrap_or_else(|_| Identified::anonymous()));
+        // Nobody needs to show a certificate; whoever shows one that does not count is told so where there is something to grant.
+        return match operation.is_public() {
+            true => Ok(found.unwrap_or_else(|_| Identified::anonymous())),
+            false => found,
+        };
     }
     let by_credential = operation.callers.iter().any(|kind| {
         matches!(
@@ -391,11 +415,7 @@ fn allow(
     let caller = &found.caller;
     let kind = caller.kind().ok_or(Refusal::CertificateRequired)?;
     if !operation.callers.contains(&kind) {
-        let expected: Vec<&str> = operation.callers.iter().map(|kind| kind.as_str()).collect();
-        return Err(Refusal::RoleNotAllowed {
-            expected: expected.join(", "),
-            presented: caller.to_string(),
-        });
+        return Err(Refusal::RoleNotAllowed);
     }
     if operation.owner == PathOwner::Caller && values.first().map(String::as_str) != caller.id() {
         return Err(Refusal::NotTheCaller { place: "path" });
@@ -410,6 +430,8 @@ fn allow(
 struct RequestLine {
     request_id: String,
     operation: &'static str,
+    /// Who may call it.
+    callers: &'static [CallerKind],
     caller: String,
     /// The first id in the path.
     subject: String,
@@ -424,6 +446,7 @@ impl TransportHandler for Api {
         let mut line = RequestLine {
             request_id: random::id("").unwrap_or_default(),
             operation: "-",
+            callers: &[],
             caller: "-".to_owned(),
             subject: String::new(),
             for_token: false,
@@ -436,10 +459,15 @@ impl TransportHandler for Api {
         }
         let (mut response, cause) = match outcome {
             Ok(response) => (response, None),
-            Err(error) if line.for_token => {
-                (error.answer_of_tokens(&line.request_id), Some(error.log()))
+            Err(error) => {
+                let told = presented::told(&error, line.callers, &connection.peer);
+                let response = if line.for_token {
+                    error.answer_of_tokens(&line.request_id, &told)
+                } else {
+                    error.answer_telling(&line.request_id, &told)
+                };
+                (response, Some(error.log()))
             }
-            Err(error) => (error.answer(&line.request_id), Some(error.log())),
         };
         if let Ok(value) = HeaderValue::try_from(line.request_id.as_str()) {
             response.headers_mut().insert("x-request-id", value);

@@ -36,7 +36,7 @@ fn what(error: &ApiError) -> Option<&'static str> {
         ApiError::Refused(Refusal::CredentialUsed) => Some("credential used before"),
         ApiError::Refused(Refusal::CertificateUnknown) => Some("certificate of nobody known"),
         ApiError::Refused(Refusal::RenewalRequired) => Some("must renew first"),
-        ApiError::Refused(Refusal::RoleNotAllowed { .. }) => Some("role not allowed"),
+        ApiError::Refused(Refusal::RoleNotAllowed) => Some("role not allowed"),
         ApiError::Refused(Refusal::NotTheCaller { .. }) => Some("id not the caller's"),
         ApiError::Refused(Refusal::EventNotAllowed { .. }) => Some("event not allowed"),
         ApiError::Token(TokenRefusal::InvalidClient) => Some("client secret or id wrong"),

@@ -1,7 +1,9 @@
 //! CAPIF_API_Invoker_Management_API (TS 29.222 clause 8.4).
 
+use std::sync::Arc;
+
 use capif_procedures::{
-    changes::Changes,
+    changes::{Changes, Versioned},
     delivery, offboarding,
     onboarding::{
         self, Admission, Candidate, Credential, NewSecret, handover_purpose, pending, repetition,
@@ -9,7 +11,7 @@ use capif_procedures::{
     },
     refusal::Refusal,
     rotation,
-    state::{Certificate, DepartureReason},
+    state::{Certificate, DepartureReason, Invoker},
 };
 use capif_spec::{
     api_invoker_management::{ApiInvokerEnrolmentDetails, ApiInvokerEnrolmentDetailsPatch},
@@ -19,7 +21,7 @@ use capif_transport::Body;
 use http::{Response, StatusCode};
 
 use super::{
-    Answer, Call, approval, created, issues::OF_INVOKER, json_answer, no_content,
+    Answer, Call, approval, created, issues::OF_INVOKER, json_answer, no_content, preference,
     problem::ApiError, renewal,
 };
 use crate::{
@@ -27,6 +29,7 @@ use crate::{
     config::Approval,
     core::{ATTEMPTS_MAX, Core},
     credential::{self, Purpose},
+    destination::Content,
     random,
     view::Records,
 };
@@ -71,20 +74,21 @@ pub(crate) fn create(call: Call) -> Answer {
         let terms = core.terms();
         let admission = {
             let records = core.view.read();
-            onboarding::admit(details, candidate, records.apis(), &terms, &call.now)
+            onboarding::admit(details, candidate, records.catalogue(), &terms, &call.now)
         };
         let admission = match admission {
             Ok(admission) => admission,
             Err(denial) => {
-                let asker = credential.single_use.as_str();
-                return Err(approval::denied(core, denial, &id, false, asker).await);
+                let asker = credential.single_use.to_string();
+                return Err(approval::denied(core, denial, &id, false, &asker).await);
             }
         };
         if credential.approval {
             let changes = {
                 let records = core.view.read();
                 if !admission.can_be_fetched() {
-                    core.judge_destination(&records, id.as_str(), admission.told_at())
+                    let told_at = admission.told_at();
+                    core.judge_destination(&records, id.as_str(), told_at, Content::Enrolment)
                         .map_err(|_| unreachable())?;
                 }
                 let queue = approval::queue(core, &records);
@@ -105,7 +109,7 @@ pub(crate) fn create(call: Call) -> Answer {
             let (mut changes, answer) = admission.complete(
                 certificate,
                 secret,
-                records.apis(),
+                records.catalogue(),
                 records.listeners(id.as_str()),
                 records.tally(),
                 call.now.clone(),
@@ -147,8 +151,8 @@ pub(super) async fn issue(
 fn unreachable() -> Refusal {
     Refusal::incorrect(
         "/notificationDestination",
-        "this enrolment needs approval, and its outcome can be neither sent here nor fetched: name a destination that the operator \
-         lets callbacks go to, or an `attempt` by which the same request can be sent again",
+        "this enrolment needs approval, and its outcome can be neither sent here nor fetched: name a destination over https that the \
+         operator lets callbacks go to, or an `attempt` by which the same request can be sent again",
     )
 }
 
@@ -204,7 +208,7 @@ async fn again(
             credential,
             has_ended,
             records.enrolled_by(&credential.single_use).into_iter(),
-            records.apis(),
+            records.catalogue(),
             &|invoker, handover| renewal::open_secret(core, &invoker.id, handover),
             &call.now,
         )?
@@ -243,7 +247,7 @@ async fn change(call: &Call, wish: &Wish) -> Result<Response<Body>, ApiError> {
     let terms = core.terms();
     let mut attempts = 0;
     loop {
-        let plan = {
+        let (before, plan) = {
             let records = core.view.read();
             let held = records
                 .invoker(id.as_str())
@@ -260,7 +264,8 @@ async fn change(call: &Call, wish: &Wish) -> Result<Response<Body>, ApiError> {
                 standing: &standing,
                 now: &call.now,
             };
-            update::plan(wish, held, records.apis(), means)
+            let plan = update::plan(wish, held, records.catalogue(), means);
+            (Arc::clone(held), plan)
         };
         let plan = match plan {
             Ok(plan) => plan,
@@ -299,7 +304,7 @@ async fn change(call: &Call, wish: &Wish) -> Result<Response<Body>, ApiError> {
             let records = core.view.read();
             let (mut changes, ended, answer) = plan.complete(
                 issued,
-                records.apis(),
+                records.catalogue(),
                 records.subscriptions_held_by(id.as_str()),
                 renewal::around(&records, id),
                 records.tally(),
@@ -319,13 +324,27 @@ async fn change(call: &Call, wish: &Wish) -> Result<Response<Body>, ApiError> {
         match committed {
             Ok(()) => {
                 core.close_connections_under(&ended);
-                return json_answer(StatusCode::OK, &answer);
+                let told = json_answer(StatusCode::OK, &answer)?;
+                return Ok(preference::whole_if(tells(&answer, &before), told));
             }
             // The profile moved meanwhile: decided anew.
             Err(ApiError::Busy) if attempts < ATTEMPTS_MAX => {}
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Whether the answer to an update tells its invoker what nothing else will: a certificate or secret, an address, a refusal.
+fn tells(answer: &ApiInvokerEnrolmentDetails, before: &Versioned<Invoker>) -> bool {
+    let before = &before.record;
+    let information = &answer.onboarding_information;
+    let certificate = information.api_invoker_certificate.as_ref();
+    let websocket = answer.websock_notif_config.as_ref();
+    let websocket = websocket.and_then(|config| config.websocket_uri.as_ref());
+    information.onboarding_secret.is_some()
+        || certificate.is_some_and(|pem| before.certificate.pem != **pem)
+        || websocket.is_some_and(|uri| before.websocket_uri.as_ref() != Some(uri))
+        || answer.failure_reasons.is_some()
 }
 
 /// Has an update wait for the operator. The profile stays as it is until then.

@@ -6,8 +6,8 @@ use http::Method;
 
 use super::{
     Handler, access_control, auditing, discovery, events, handed_over, introspection,
-    invocation_log, jwks, onboarding, open_discovery, publication, registration, renewal, routing,
-    security,
+    invocation_log, jwks, onboarding, open_discovery, problem::ApiError, publication, registration,
+    renewal, routing, security,
 };
 
 /// Who may call an operation.
@@ -476,7 +476,31 @@ const OF_RENEWAL: [&str; 6] = [
     "GetRenewalStatus",
 ];
 
+/// The operations that change what there is, and answer with what has become of it.
+const UPDATES: [&str; 8] = [
+    "UpdateIndOnboardedAPIInvoker",
+    "ModifyIndOnboardedAPIInvoker",
+    "UpdateIndApiProvDomainRegist",
+    "ModifyIndApiProvDomainRegist",
+    "UpdateIndAPFPubAPI",
+    "ModifyIndAPFPubAPI",
+    "UpdateIndEventSubsc",
+    "ModifyIndEventSubsc",
+];
+
 impl Operation {
+    /// Whether its answer may be left out for who prefers so: 204 in the place of 200.
+    #[must_use]
+    pub fn is_update(&self) -> bool {
+        UPDATES.contains(&self.id)
+    }
+
+    /// Whether it is for the public, whatever anybody is (RFC 8615).
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.path.starts_with("/.well-known/")
+    }
+
     /// Whether it is served to who must renew first.
     #[must_use]
     pub fn is_of_renewal(&self) -> bool {
@@ -524,8 +548,30 @@ impl Routes {
         Ok(Self(router))
     }
 
+    /// The operation that is asked for, with the values of the path's parameters in order.
+    ///
+    /// # Errors
+    /// When nothing is at the path, or it does not take the method.
+    pub(crate) fn operation(
+        &self,
+        method: &Method,
+        path: &str,
+    ) -> Result<(&'static Operation, Vec<String>), ApiError> {
+        let (operations, values) = self.find(path).ok_or(ApiError::UnknownPath)?;
+        let found = operations
+            .iter()
+            .find(|operation| operation.method == *method);
+        let operation = found.ok_or_else(|| ApiError::MethodNotAllowed {
+            allowed: operations
+                .iter()
+                .map(|operation| operation.method.clone())
+                .collect(),
+        })?;
+        Ok((operation, values))
+    }
+
     /// The operations of a path with the values of its parameters in order.
-    pub(crate) fn find(&self, path: &str) -> Option<(&[&'static Operation], Vec<String>)> {
+    fn find(&self, path: &str) -> Option<(&[&'static Operation], Vec<String>)> {
         let found = self.0.at(path).ok()?;
         let values = found
             .params
@@ -558,10 +604,10 @@ mod tests {
     }
 
     #[test]
-    fn who_must_renew_finds_what_it_needs() {
-        for id in OF_RENEWAL {
+    fn what_is_named_is_there() {
+        for id in OF_RENEWAL.iter().chain(&UPDATES) {
             assert!(
-                OPERATIONS.iter().any(|operation| operation.id == id),
+                OPERATIONS.iter().any(|operation| operation.id == *id),
                 "{id}"
             );
         }

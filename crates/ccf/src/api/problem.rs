@@ -39,6 +39,26 @@ pub(crate) enum ApiError {
         "too many certificates were asked for; those that were given count on: try again later"
     )]
     CertificatesExhausted(u64),
+    /// More requests of one caller than there may be in a second.
+    #[error(
+        "no more than {per_second} requests a second are taken of {of} (`{key}`): send this one again in {seconds} s"
+    )]
+    TooFast {
+        /// Whose requests.
+        of: &'static str,
+        /// The setting.
+        key: &'static str,
+        /// The limit.
+        per_second: u32,
+        /// The number of seconds to wait.
+        seconds: u64,
+    },
+    /// More requests than are worked on at once.
+    #[error(
+        "as many requests are being worked on as there may be at once (`limits.requests_at_once`, no more than a quarter of them of one \
+         operation): send this one again in a second"
+    )]
+    Overloaded,
     /// A provider reported as many calls as are kept for it.
     #[error(
         "{max} invocation log entries of this provider are kept, and no more: report again when old ones have ended, or ask the \
@@ -54,6 +74,15 @@ pub(crate) enum ApiError {
     /// The host that is named is not this one.
     #[error("this is none of the core function's hosts: use a name that its certificate carries")]
     OtherHost,
+    /// The core function serves elsewhere.
+    #[error(
+        "this core function has moved to {to}: give the command there, to the operator's API or in the folder of the core function \
+         that serves at that address"
+    )]
+    Moved {
+        /// Scheme, host and port.
+        to: String,
+    },
     /// The operator may look, and no more.
     #[error("this credential is for looking only")]
     ReadOnly,
@@ -173,14 +202,14 @@ impl ApiError {
             Self::Refused(refusal) => return of_refusal(refusal),
             Self::Token(TokenRefusal::InvalidClient) => (StatusCode::UNAUTHORIZED, "", None),
             Self::Token(_) => (StatusCode::BAD_REQUEST, "", None),
-            Self::SecretsExhausted(_) | Self::CertificatesExhausted(_) => {
+            Self::SecretsExhausted(_) | Self::CertificatesExhausted(_) | Self::TooFast { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, "NF_CONGESTION_RISK", None)
             }
             Self::LogFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "NF_CONGESTION_RISK", None),
             Self::WebPage | Self::ReadOnly | Self::NotFromAfar => {
                 (StatusCode::FORBIDDEN, "UNSPECIFIED_MSG_FAILURE", None)
             }
-            Self::OtherHost => (
+            Self::OtherHost | Self::Moved { .. } => (
                 StatusCode::MISDIRECTED_REQUEST,
                 "UNSPECIFIED_MSG_FAILURE",
                 None,
@@ -214,7 +243,7 @@ impl ApiError {
                 "UNSPECIFIED_MSG_FAILURE",
                 None,
             ),
-            Self::Busy | Self::Authority(AuthorityError::Hook(_)) => {
+            Self::Busy | Self::Overloaded | Self::Authority(AuthorityError::Hook(_)) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "NF_CONGESTION", None)
             }
             Self::Store(Fault::Invalid(_)) => {
@@ -257,22 +286,27 @@ impl ApiError {
     }
 
     /// The answer of the token endpoint: what is wrong with the request or with who sent it is said as RFC 6749 section 5.2 has it.
-    pub(crate) fn answer_of_tokens(&self, request_id: &str) -> Response<Body> {
+    pub(crate) fn answer_of_tokens(&self, request_id: &str, told: &str) -> Response<Body> {
         let refusal = match self.verdict().status {
             StatusCode::BAD_REQUEST => AccessTokenError::InvalidRequest,
             StatusCode::UNAUTHORIZED => AccessTokenError::InvalidClient,
-            _ => return self.answer(request_id),
+            _ => return self.answer_telling(request_id, told),
         };
         match self {
-            Self::Token(_) => self.answer(request_id),
-            _ => error_answer(refusal, self.to_string(), self.verdict().status),
+            Self::Token(_) => self.answer_telling(request_id, told),
+            _ => error_answer(refusal, format!("{self}{told}"), self.verdict().status),
         }
     }
 
     /// The answer.
     pub(crate) fn answer(&self, request_id: &str) -> Response<Body> {
+        self.answer_telling(request_id, "")
+    }
+
+    /// The answer, with something that follows its text.
+    pub(crate) fn answer_telling(&self, request_id: &str, told: &str) -> Response<Body> {
         if let Self::Token(refusal) = self {
-            return token_answer(refusal, self.verdict().status);
+            return token_answer(refusal, told, self.verdict().status);
         }
         let verdict = self.verdict();
         let internal =
@@ -285,7 +319,7 @@ impl ApiError {
             "the outside certificate authority did not sign; nothing was changed: ask again later"
                 .to_owned()
         } else {
-            self.to_string()
+            format!("{self}{told}")
         };
         let mut problem = ProblemDetails {
             title: verdict.status.canonical_reason().map(str::to_owned),
@@ -341,7 +375,9 @@ impl ApiError {
                     HeaderValue::from_static("13"),
                 );
             }
-            Self::SecretsExhausted(seconds) | Self::CertificatesExhausted(seconds) => {
+            Self::SecretsExhausted(seconds)
+            | Self::CertificatesExhausted(seconds)
+            | Self::TooFast { seconds, .. } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
             }
             Self::Refused(Refusal::ApprovalsExhausted) => {
@@ -375,7 +411,7 @@ fn of_refusal(refusal: &Refusal) -> Verdict<'_> {
             (StatusCode::UNAUTHORIZED, "UNSPECIFIED_MSG_FAILURE", None)
         }
         Refusal::RenewalRequired => (StatusCode::FORBIDDEN, "RENEWAL_REQUIRED", None),
-        Refusal::RoleNotAllowed { .. }
+        Refusal::RoleNotAllowed
         | Refusal::NotTheCaller { .. }
         | Refusal::EventNotAllowed { .. } => {
             (StatusCode::FORBIDDEN, "UNSPECIFIED_MSG_FAILURE", None)
@@ -402,10 +438,10 @@ fn of_refusal(refusal: &Refusal) -> Verdict<'_> {
             "MODIFICATION_NOT_ALLOWED",
             Some("/onboardingInformation"),
         ),
-        Refusal::FeatureNotAgreed { .. } => (
+        Refusal::FeatureNotAgreed { member, .. } => (
             StatusCode::FORBIDDEN,
             "MODIFICATION_NOT_ALLOWED",
-            Some("/supportedFeatures"),
+            Some(*member),
         ),
         Refusal::RenewalNameTaken => (
             StatusCode::CONFLICT,
@@ -464,7 +500,7 @@ fn of_refusal(refusal: &Refusal) -> Verdict<'_> {
             "UNSPECIFIED_MSG_FAILURE",
             Some("/name"),
         ),
-        Refusal::SeveralApis { .. } => (StatusCode::CONFLICT, "UNSPECIFIED_MSG_FAILURE", None),
+        Refusal::Several { .. } => (StatusCode::CONFLICT, "UNSPECIFIED_MSG_FAILURE", None),
     };
     Verdict {
         status,
@@ -474,7 +510,7 @@ fn of_refusal(refusal: &Refusal) -> Verdict<'_> {
 }
 
 /// The error answer of the token endpoint (RFC 6749 section 5.2).
-fn token_answer(refusal: &TokenRefusal, status: StatusCode) -> Response<Body> {
+fn token_answer(refusal: &TokenRefusal, told: &str, status: StatusCode) -> Response<Body> {
     let error = match refusal {
         TokenRefusal::InvalidRequest(_) => AccessTokenError::InvalidRequest,
         TokenRefusal::InvalidClient => AccessTokenError::InvalidClient,
@@ -482,7 +518,7 @@ fn token_answer(refusal: &TokenRefusal, status: StatusCode) -> Response<Body> {
         TokenRefusal::UnsupportedGrantType => AccessTokenError::UnsupportedGrantType,
         TokenRefusal::InvalidScope(_) => AccessTokenError::InvalidScope,
     };
-    error_answer(error, refusal.to_string(), status)
+    error_answer(error, format!("{refusal}{told}"), status)
 }
 
 fn error_answer(

@@ -8,7 +8,7 @@ use capif_procedures::{
     refusal::Refusal,
     registration::{self, Before, Plan},
     rotation::{self, Standing},
-    state::{Certificate, ProviderDomain, ProviderFunction, Role},
+    state::{Certificate, Pem, ProviderDomain, ProviderFunction, Role},
 };
 use capif_spec::{
     api_provider_management::ApiProviderEnrolmentDetails,
@@ -16,7 +16,10 @@ use capif_spec::{
 };
 use http::StatusCode;
 
-use super::{Answer, Call, created, issues::OF_DOMAIN, json_answer, no_content, problem::ApiError};
+use super::{
+    Answer, Call, created, issues::OF_DOMAIN, json_answer, no_content, preference,
+    problem::ApiError,
+};
 use crate::{
     audit::Act,
     authority::keys,
@@ -137,7 +140,7 @@ async fn register_again(
     })
     .await?;
     tracing::warn!(domain = %id, "registered again with its reusable credential: certificates of before end once the new ones are used");
-    Ok((id, answer))
+    Ok((id, answer.details))
 }
 
 /// `PUT registrations/{registrationId}`.
@@ -225,7 +228,8 @@ async fn update(
         Ok((domain, functions, plan))
     })
     .await?;
-    json_answer(StatusCode::OK, &answer)
+    let told = json_answer(StatusCode::OK, &answer.details)?;
+    Ok(preference::whole_if(answer.tells, told))
 }
 
 /// Decides on a domain as it is, and decides anew when it moved meanwhile. Functions that go are cut off.
@@ -233,7 +237,7 @@ async fn change(
     call: &Call,
     detail: &str,
     decide: impl Fn() -> Result<(Arc<Versioned<ProviderDomain>>, Functions, Plan), ApiError>,
-) -> Result<ApiProviderEnrolmentDetails, ApiError> {
+) -> Result<Changed, ApiError> {
     let core = &call.core;
     let mut attempts = 0;
     let (functions, answer) = loop {
@@ -271,7 +275,30 @@ async fn change(
             core.close_connections_of(id, Some(&call.connection));
         }
     }
-    Ok(answer)
+    Ok(Changed {
+        tells: tells(&answer, &functions),
+        details: answer,
+    })
+}
+
+/// What an update answers.
+struct Changed {
+    details: ApiProviderEnrolmentDetails,
+    /// Whether it tells what nothing else will.
+    tells: bool,
+}
+
+/// Whether an answer holds a certificate that is not in use, or says what was not done.
+fn tells(answer: &ApiProviderEnrolmentDetails, before: &Functions) -> bool {
+    let in_use = |certificate: &String| {
+        let pem = Pem::new(certificate);
+        let mut held = before.iter().map(|held| &held.record.certificate);
+        held.any(|held| held.pem == pem)
+    };
+    let functions = answer.api_prov_funcs.iter().flatten();
+    let mut certificates =
+        functions.filter_map(|function| function.reg_info.api_prov_cert.as_ref());
+    answer.fail_reason.is_some() || !certificates.all(in_use)
 }
 
 /// The functions of a domain as they are.

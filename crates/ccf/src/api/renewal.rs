@@ -16,7 +16,7 @@ use capif_procedures::{
 use capif_spec::{
     api_invoker_management::ApiInvokerEnrolmentDetails,
     common::{ApiInvokerId, DateTime, Redacted},
-    renewal::{RenewalDemand, RenewalReason, RenewalStatus, TrustList},
+    renewal::{RenewalDemand, RenewalReason, RenewalStatus, Superseded, TrustList},
     vendor::EnrolmentTerms,
 };
 use http::StatusCode;
@@ -201,7 +201,7 @@ pub(super) fn status(call: Call) -> Answer {
                     secret_expires: invoker.secret_expires.as_ref(),
                     enrolment_expires: invoker.expires.as_ref(),
                     since: invoker.onboarded.clone(),
-                    demand: invoker.renewal.demand.as_ref(),
+                    demand: invoker.renewal.demand.as_deref(),
                 }
             }
             Caller::Function(function) => {
@@ -214,11 +214,25 @@ pub(super) fn status(call: Call) -> Answer {
                     enrolment_expires: None,
                     since: domain
                         .map_or_else(|| now.clone(), |domain| domain.record.registered.clone()),
-                    demand: function.renewal.demand.as_ref(),
+                    demand: function.renewal.demand.as_deref(),
                 }
             }
         };
+        let shown = call.shown.as_ref().map(|shown| &shown.standing);
+        let superseded = match shown {
+            Some(Standing::Retiring { until }) => Some(Superseded {
+                since: held
+                    .certificate
+                    .issued
+                    .clone()
+                    .unwrap_or(held.since.clone()),
+                until: until.clone(),
+                extra: Default::default(),
+            }),
+            _ => None,
+        };
         let status = RenewalStatus {
+            superseded,
             ocsp_response: staple(core, &call.caller).await,
             ..held.status(core, now)
         };
@@ -256,6 +270,7 @@ impl Held<'_> {
                 deadline: demand.deadline.clone(),
                 extra: Default::default(),
             }),
+            superseded: None,
             trust: trust(core, now),
             ocsp_response: None,
             extra: Default::default(),

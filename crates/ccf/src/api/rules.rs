@@ -40,7 +40,7 @@ const FEATURES: &[(&str, &str)] = &[
 ];
 
 /// Refuses an address that is too long, one that can be read in more than one way, and a method that is none of HTTP.
-pub(super) fn check_target(method: &Method, uri: &Uri) -> Result<(), ApiError> {
+pub(crate) fn check_target(method: &Method, uri: &Uri) -> Result<(), ApiError> {
     let length = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
     if length > URI_BYTES_MAX {
         return Err(ApiError::UriTooLong { max: URI_BYTES_MAX });
@@ -184,7 +184,8 @@ fn accepts_json(headers: &HeaderMap) -> bool {
             let mut parts = item.split(';').map(str::trim);
             let range = parts.next().unwrap_or_default();
             let specificity = match range.to_ascii_lowercase().as_str() {
-                "application/json" => 2,
+                // Sets of keys have a name of their own (RFC 7517 section 8.5.2), and are JSON like the rest.
+                "application/json" | "application/jwk-set+json" => 2,
                 "application/*" => 1,
                 "*/*" => 0,
                 _ => continue,

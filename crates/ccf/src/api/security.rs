@@ -22,6 +22,8 @@ use http::{HeaderValue, StatusCode, header};
 
 use super::{Answer, Call, created, json_answer, no_content, problem::ApiError, renewal};
 use crate::{
+    compat,
+    destination::Content,
     random,
     sealing::{self, SealingKey},
 };
@@ -82,7 +84,7 @@ async fn negotiate(call: &Call, must_exist: bool) -> Result<ServiceSecurity, Api
                 request.clone(),
                 &invoker.record,
                 held.map(AsRef::as_ref),
-                records.apis(),
+                records.catalogue(),
                 &call.core.policy,
                 session.as_ref().map(|session| session as &dyn PskSession),
                 &call.now,
@@ -277,6 +279,7 @@ async fn revoke(
                     records,
                     &context.record.invoker_id,
                     context.record.told_at(),
+                    Content::Notice,
                 ),
                 now: &call.now,
             };
@@ -325,7 +328,10 @@ pub(crate) fn token(call: Call) -> Answer {
             renewal::secret_takes_effect(&call, invoker, secret).await?;
         }
         let terms = TokenTerms {
-            is_lenient: core.config.is_lenient(),
+            deployed_secret: core
+                .config
+                .is_lenient()
+                .then(|| random::sha256(compat::SECRET.as_bytes())),
             jti: random::id("")?,
             lifetime_seconds: i64::from(core.config.security.token_seconds),
             renewal: core.terms(),

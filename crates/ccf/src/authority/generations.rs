@@ -12,7 +12,7 @@ use std::{
 use arc_swap::ArcSwap;
 use capif_procedures::{
     authority::Succession,
-    changes::{Changes, Expect, Kind, Versioned},
+    changes::{Changes, Expect, Kind, Revision, Versioned},
     state::{Certificate, CertificateOrder, Demand, Digest, Generation, GenerationState},
 };
 use capif_spec::{common::DateTime, renewal::TrustList};
@@ -72,6 +72,8 @@ pub(crate) struct Surroundings {
     roots: Vec<String>,
     cross: Option<String>,
     distrusted: Vec<Digest>,
+    /// The name of the key, where it stays the same.
+    own_key: Option<String>,
 }
 
 impl Own {
@@ -93,12 +95,13 @@ impl Own {
 
 impl Surroundings {
     /// Where somebody else signs.
-    fn outside(hook: &Hook) -> Self {
+    fn outside(hook: &Hook, own_key: Option<String>) -> Self {
         Self {
             current: None,
             roots: vec![hook.anchors_pem().to_owned()],
             cross: None,
             distrusted: Vec::new(),
+            own_key,
         }
     }
 }
@@ -119,28 +122,71 @@ impl Authorities {
         now: &DateTime,
     ) -> Result<Arc<Self>, AuthorityError> {
         let generations = generations(dir, store.as_ref(), now).await?;
-        let succession = Succession::new(generations);
-        let authorities = Arc::new(Self {
+        let authorities = Self::at_hand(dir, ccf_id, custody, lives, terms, generations);
+        store.watch(Arc::clone(&authorities) as Arc<dyn Observer>);
+        authorities.take_all_up()?;
+        Ok(authorities)
+    }
+
+    /// The authorities of a folder whose core function serves elsewhere: as they were last here, and nothing is written. Without
+    /// a store, the first one.
+    ///
+    /// # Errors
+    /// As [`Authorities::load`].
+    pub(crate) async fn of_former(
+        dir: &Path,
+        ccf_id: &str,
+        custody: &Custody,
+        lives: super::rollover::Lives,
+        terms: Terms,
+        store: Option<&Arc<dyn Store>>,
+    ) -> Result<Arc<Self>, AuthorityError> {
+        let mut generations = match store {
+            Some(store) => store::load_all::<Generation>(store.as_ref(), "").await?,
+            None => Vec::new(),
+        };
+        if generations.is_empty() {
+            generations.push(Versioned {
+                record: of_folder(dir)?,
+                revision: Revision::default(),
+            });
+        }
+        let authorities = Self::at_hand(dir, ccf_id, custody, lives, terms, generations);
+        authorities.take_all_up()?;
+        Ok(authorities)
+    }
+
+    fn at_hand(
+        dir: &Path,
+        ccf_id: &str,
+        custody: &Custody,
+        lives: super::rollover::Lives,
+        terms: Terms,
+        generations: Vec<Versioned<Generation>>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
             dir: dir.to_owned(),
             ccf_id: ccf_id.to_owned(),
             custody: custody.clone(),
             lives,
             terms,
-            succession: ArcSwap::from_pointee(succession),
+            succession: ArcSwap::from_pointee(Succession::new(generations)),
             at_work: RwLock::default(),
             turn: tokio::sync::Mutex::default(),
             changed: Notify::new(),
-        });
-        store.watch(Arc::clone(&authorities) as Arc<dyn Observer>);
-        let succession = authorities.succession();
+        })
+    }
+
+    fn take_all_up(&self) -> Result<(), AuthorityError> {
+        let succession = self.succession();
         for generation in succession.all() {
             let loaded = match &generation.state {
                 // Somebody else signs: the keys that lie here are not needed, nor need they be here.
-                _ if authorities.terms.hook.is_some() => Ok(()),
-                GenerationState::Current => authorities.take_up(generation).map(drop),
+                _ if self.terms.hook.is_some() => Ok(()),
+                GenerationState::Current => self.take_up(generation).map(drop),
                 // It signs no certificates any more; what else it would sign, others can do without.
                 GenerationState::Overlapping { .. } => {
-                    if let Err(error) = authorities.take_up(generation) {
+                    if let Err(error) = self.take_up(generation) {
                         tracing::warn!(number = generation.number, %error, "the key of an older authority is not at hand");
                     }
                     Ok(())
@@ -149,7 +195,7 @@ impl Authorities {
             };
             loaded?;
         }
-        Ok(authorities)
+        Ok(())
     }
 
     /// All generations as they are now.
@@ -222,8 +268,9 @@ impl Authorities {
 
     /// What decides now how the CCF presents itself.
     pub(crate) fn surroundings(&self, now: OffsetDateTime) -> Surroundings {
+        let own_key = self.terms.own_key.as_ref().map(|key| key.kid());
         if let Some(hook) = &self.terms.hook {
-            return Surroundings::outside(hook);
+            return Surroundings::outside(hook, own_key);
         }
         let now = DateTime(now);
         let succession = self.succession.load();
@@ -236,6 +283,7 @@ impl Authorities {
                 .collect(),
             cross: succession.cross(&now).map(str::to_owned),
             distrusted: succession.distrusted(&now),
+            own_key,
         }
     }
 
@@ -344,7 +392,7 @@ impl Authorities {
     /// The chain of a certificate for everyone, those included who know only the root before.
     fn with_cross(&self, mut certificate: Certificate, now: OffsetDateTime) -> Certificate {
         if let Some(cross) = self.succession.load().cross(&DateTime(now)) {
-            certificate.pem.push_str(cross);
+            certificate.pem = format!("{}{cross}", certificate.pem).into();
         }
         certificate
     }

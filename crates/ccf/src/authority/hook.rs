@@ -288,8 +288,9 @@ impl Hook {
         let fingerprint = ders.first().map_or_else(|| sha256(&[]), |der| sha256(der));
         drop(parsed);
         ders.retain(|der| !self.anchors.contains(der));
+        let chain: String = ders.iter().map(|der| chain::in_pem(der)).collect();
         Ok(Certificate {
-            pem: ders.iter().map(|der| chain::in_pem(der)).collect(),
+            pem: chain.into(),
             fingerprint,
             public_key: sha256(&wanted.spki),
             not_after: DateTime(not_after),

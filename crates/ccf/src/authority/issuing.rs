@@ -192,7 +192,7 @@ impl Authority {
         let certificate = params.signed_by(key, &self.issuer)?;
         Ok(Certificate {
             fingerprint: sha256(certificate.der()),
-            pem: format!("{}{}", certificate.pem(), self.issuing_pem),
+            pem: format!("{}{}", certificate.pem(), self.issuing_pem).into(),
             public_key: subject.digest,
             not_after: DateTime(not_after),
             issued: Some(DateTime(now)),

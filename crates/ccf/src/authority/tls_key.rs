@@ -1,9 +1,14 @@
 //! The key of the core function's own certificate where it is kept across renewals, and signs access tokens too: AEFs of OpenCAPIF
-//! take their key from the certificate that the core function shows, once, and know no other way. Only in that profile.
+//! take their key from the certificate that the core function shows, once, and know no other way. Only in that profile. It is replaced
+//! in a compromise alone.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
-use capif_spec::{common::Redacted, security::AccessTokenClaims};
+use arc_swap::ArcSwap;
+use capif_spec::{
+    common::{DateTime, Redacted},
+    security::AccessTokenClaims,
+};
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header, Validation,
     jwk::{Jwk, PublicKeyUse, ThumbprintHash},
@@ -17,19 +22,22 @@ use super::{AuthorityError, custody::Custody};
 /// Where it lies within the CCF's folder.
 const FILE: &str = "keys/opencapif.key";
 
-/// An RSA key of 2048 bits.
-pub(crate) struct TlsKey {
+/// An RSA key of 2048 bits, which stays the same unless it is compromised.
+pub(crate) struct TlsKey(ArcSwap<Held>);
+
+struct Held {
     pem: Zeroizing<String>,
     signing: EncodingKey,
     verifying: DecodingKey,
     jwk: Jwk,
     kid: String,
+    made: DateTime,
 }
 
 impl std::fmt::Debug for TlsKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TlsKey")
-            .field("kid", &self.kid)
+            .field("kid", &self.kid())
             .finish_non_exhaustive()
     }
 }
@@ -41,10 +49,93 @@ impl TlsKey {
     /// When it can be neither read nor made.
     pub(crate) fn open(dir: &Path, custody: &Custody) -> Result<Self, AuthorityError> {
         if !dir.join(FILE).exists() {
-            let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?;
-            custody.write(dir, FILE, &Zeroizing::new(key.serialize_pem()))?;
+            make(dir, custody)?;
         }
+        let held = Held::read(dir, custody)?;
+        Ok(Self(ArcSwap::from_pointee(held)))
+    }
+
+    /// Puts another key in its place: what this one signed counts no longer. A certificate for the new one has to be made out.
+    ///
+    /// # Errors
+    /// When it cannot be made or written; then this one stays.
+    pub(crate) fn replace(&self, dir: &Path, custody: &Custody) -> Result<(), AuthorityError> {
+        make(dir, custody)?;
+        self.0.store(Arc::new(Held::read(dir, custody)?));
+        Ok(())
+    }
+
+    /// The key to be certified.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn key_pair(&self) -> Result<KeyPair, AuthorityError> {
+        Ok(KeyPair::from_pkcs8_pem_and_sign_algo(
+            &self.0.load().pem,
+            &PKCS_RSA_SHA256,
+        )?)
+    }
+
+    /// Signs claims with RS256, as a compact JWS whose header tells their kind.
+    ///
+    /// # Errors
+    /// When signing fails.
+    pub(crate) fn sign(
+        &self,
+        typ: &str,
+        claims: &impl Serialize,
+    ) -> Result<Redacted, AuthorityError> {
+        let held = self.0.load();
+        let header = Header {
+            typ: Some(typ.to_owned()),
+            kid: Some(held.kid.clone()),
+            ..Header::new(Algorithm::RS256)
+        };
+        jsonwebtoken::encode(&header, claims, &held.signing)
+            .map(Redacted::from)
+            .map_err(|error| AuthorityError::Material(format!("signing a token: {error}")))
+    }
+
+    /// Its name.
+    pub(crate) fn kid(&self) -> String {
+        self.0.load().kid.clone()
+    }
+
+    /// When it was made.
+    pub(crate) fn made(&self) -> DateTime {
+        self.0.load().made.clone()
+    }
+
+    /// Whether it signed a token.
+    pub(crate) fn signed(&self, token: &str) -> bool {
+        let mut validation = Validation::new(Algorithm::RS256);
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        validation.validate_aud = false;
+        validation.required_spec_claims.clear();
+        let verifying = &self.0.load().verifying;
+        jsonwebtoken::decode::<AccessTokenClaims>(token, verifying, &validation).is_ok()
+    }
+
+    /// The public half (RFC 7517).
+    pub(crate) fn jwk(&self) -> Jwk {
+        self.0.load().jwk.clone()
+    }
+}
+
+/// Makes the file.
+fn make(dir: &Path, custody: &Custody) -> Result<(), AuthorityError> {
+    let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?;
+    custody.write(dir, FILE, &Zeroizing::new(key.serialize_pem()))?;
+    Ok(())
+}
+
+impl Held {
+    fn read(dir: &Path, custody: &Custody) -> Result<Self, AuthorityError> {
         let pem = custody.read(dir, FILE)?;
+        let made = std::fs::metadata(dir.join(FILE)).and_then(|file| file.modified());
+        let made = made.map_err(|error| AuthorityError::Material(format!("{FILE}: {error}")))?;
+        let made = DateTime(made.into());
         let unusable = |error: jsonwebtoken::errors::Error| {
             AuthorityError::Material(format!("{FILE}: {error}"))
         };
@@ -59,56 +150,7 @@ impl TlsKey {
             signing,
             jwk,
             kid,
+            made,
         })
-    }
-
-    /// The key to be certified.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub(crate) fn key_pair(&self) -> Result<KeyPair, AuthorityError> {
-        Ok(KeyPair::from_pkcs8_pem_and_sign_algo(
-            &self.pem,
-            &PKCS_RSA_SHA256,
-        )?)
-    }
-
-    /// Signs claims with RS256, as a compact JWS whose header tells their kind.
-    ///
-    /// # Errors
-    /// When signing fails.
-    pub(crate) fn sign(
-        &self,
-        typ: &str,
-        claims: &impl Serialize,
-    ) -> Result<Redacted, AuthorityError> {
-        let header = Header {
-            typ: Some(typ.to_owned()),
-            kid: Some(self.kid.clone()),
-            ..Header::new(Algorithm::RS256)
-        };
-        jsonwebtoken::encode(&header, claims, &self.signing)
-            .map(Redacted::from)
-            .map_err(|error| AuthorityError::Material(format!("signing a token: {error}")))
-    }
-
-    /// Whether this is the name of the key.
-    pub(crate) fn is_named(&self, kid: &str) -> bool {
-        self.kid == kid
-    }
-
-    /// Whether it signed a token.
-    pub(crate) fn signed(&self, token: &str) -> bool {
-        let mut validation = Validation::new(Algorithm::RS256);
-        validation.validate_exp = false;
-        validation.validate_nbf = false;
-        validation.validate_aud = false;
-        validation.required_spec_claims.clear();
-        jsonwebtoken::decode::<AccessTokenClaims>(token, &self.verifying, &validation).is_ok()
-    }
-
-    /// The public half (RFC 7517).
-    pub(crate) fn jwk(&self) -> &Jwk {
-        &self.jwk
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A destination is judged twice: by the host and port that the invoker wrote, and by the address that is about to be dialled.
 //! An address that is not public (of this machine, of a private network, of a link) is dialled only if it stands in the list
-//! itself, whatever name led to it.
+//! itself, whatever name led to it. There is one list for https and one for http, and neither stands for the other.
 
 use std::{
     fmt,
@@ -20,28 +20,35 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 pub struct CallbacksSection {
     /// Hosts and ports: `host:port`, `*.example.com:443` for every name below, `192.0.2.1:443`, `[2001:db8::1]:443`.
     pub allow: Vec<Target>,
+    /// The same for http, without TLS, where deployed receivers know nothing else. What this weakens stands in `docs/OPERATIONS.md`.
+    pub insecure_http: Vec<Target>,
     /// The trust anchors for these hosts, as a PEM file; the system's if empty.
     pub ca_file: PathBuf,
 }
 
 impl CallbacksSection {
-    /// Whether a destination may be sent to at all.
-    #[must_use]
-    pub fn allows(&self, destination: &str) -> bool {
-        Place::of(destination).is_some_and(|place| self.lets(&place))
-    }
-
     /// Whether a place may be sent to at all.
     pub(crate) fn lets(&self, place: &Place) -> bool {
+        let list = if place.is_secure {
+            &self.allow
+        } else {
+            &self.insecure_http
+        };
         let includes =
             |target: &Target| target.port == place.port && target.host.includes(&place.host);
-        self.allow.iter().any(includes)
+        list.iter().any(includes)
     }
 
     /// Whether an address may be dialled for a destination that is allowed.
     #[must_use]
     pub fn dials(&self, address: SocketAddr) -> bool {
-        is_public(address.ip().to_canonical()) || self.lists(address)
+        is_public(address.ip().to_canonical()) || lists(&self.allow, address)
+    }
+
+    /// The same for one that is allowed without TLS.
+    #[must_use]
+    pub fn dials_insecurely(&self, address: SocketAddr) -> bool {
+        is_public(address.ip().to_canonical()) || lists(&self.insecure_http, address)
     }
 
     /// Whether an address may be dialled for a host that a provider is certified for. Those may stand in private networks, where
@@ -50,21 +57,24 @@ impl CallbacksSection {
     pub fn dials_own(&self, host: &str, address: SocketAddr) -> bool {
         let ip = address.ip().to_canonical();
         let says_so = host == "localhost" || host.parse::<IpAddr>().is_ok();
-        is_public(ip) || is_private(ip) || (ip.is_loopback() && says_so) || self.lists(address)
-    }
-
-    fn lists(&self, address: SocketAddr) -> bool {
-        let ip = address.ip().to_canonical();
-        let listed = |target: &Target| target.host == Host::Address(ip);
-        self.allow
-            .iter()
-            .any(|target| target.port == address.port() && listed(target))
+        is_public(ip)
+            || is_private(ip)
+            || (ip.is_loopback() && says_so)
+            || lists(&self.allow, address)
     }
 }
 
-/// Where a destination leads: one host and one port, over https.
+/// Whether an address stands in a list itself.
+fn lists(list: &[Target], address: SocketAddr) -> bool {
+    let host = Host::Address(address.ip().to_canonical());
+    list.iter()
+        .any(|target| target.port == address.port() && target.host == host)
+}
+
+/// Where a destination leads: one host and one port, over https or without TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
+    is_secure: bool,
     host: Host,
     port: u16,
 }
@@ -74,10 +84,16 @@ impl Place {
     pub(crate) fn of(destination: &str) -> Option<Self> {
         let uri: Uri = destination.parse().ok()?;
         let authority = uri.authority()?;
+        let is_secure = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => return None,
+        };
         // Host and port and nothing else: no user before them, and no port that others read in another way.
         let rest = authority.as_str().strip_prefix(authority.host())?;
         let port = match rest.strip_prefix(':') {
-            None if rest.is_empty() => 443,
+            None if rest.is_empty() && is_secure => 443,
+            None if rest.is_empty() => 80,
             None => return None,
             Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => port.parse().ok()?,
             Some(_) => return None,
@@ -85,7 +101,16 @@ impl Place {
         let host: Host = authority.host().parse().ok()?;
         // Whatever stands for many hosts is none to go to.
         let is_single = !matches!(host, Host::Below(_));
-        (is_single && port != 0 && uri.scheme_str() == Some("https")).then_some(Self { host, port })
+        (is_single && port != 0).then_some(Self {
+            is_secure,
+            host,
+            port,
+        })
+    }
+
+    /// Whether it is reached over TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.is_secure
     }
 
     /// Whether it is at this host, a name or an address as certificates have them.
@@ -94,6 +119,13 @@ impl Place {
             Ok(address) => self.host == Host::Address(address.to_canonical()),
             Err(_) => host.parse::<Host>().is_ok_and(|host| self.host == host),
         }
+    }
+}
+
+/// As the operator would list it.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
     }
 }
 
@@ -111,6 +143,23 @@ enum Host {
     Name(String),
     /// The domain, with a dot before it.
     Below(String),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
+            Self::Address(address) => address.fmt(f),
+            Self::Name(name) => f.write_str(name),
+            Self::Below(domain) => write!(f, "*{domain}"),
+        }
+    }
 }
 
 impl Host {
@@ -229,224 +278,4 @@ fn is_public(address: IpAddr) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn section(allow: &[&str]) -> CallbacksSection {
-        CallbacksSection {
-            allow: allow.iter().map(|target| target.parse().unwrap()).collect(),
-            ca_file: PathBuf::new(),
-        }
-    }
-
-    #[test]
-    fn nothing_is_allowed_until_it_is_listed() {
-        let nowhere = CallbacksSection::default();
-        for destination in ["https://example.com/", "https://8.8.8.8/", "https://[::1]/"] {
-            assert!(!nowhere.allows(destination), "{destination}");
-        }
-        assert!(!nowhere.dials("127.0.0.1:443".parse().unwrap()));
-    }
-
-    #[test]
-    fn destinations_are_judged_by_scheme_host_and_port() {
-        let section = section(&[
-            "Hooks.example.com:443",
-            "*.example.org:8443",
-            "192.0.2.1:443",
-            "[2001:db8::1]:443",
-        ]);
-        for destination in [
-            "https://hooks.example.com",
-            "https://hooks.example.com/x/y",
-            "https://HOOKS.example.COM:443/",
-            "https://a.example.org:8443/",
-            "https://a.b.example.org:8443/",
-            "https://192.0.2.1/",
-            "https://[2001:db8::1]/",
-            "https://[2001:DB8:0::1]:443/",
-        ] {
-            assert!(section.allows(destination), "{destination}");
-        }
-        for destination in [
-            "",
-            "hooks.example.com",
-            "http://hooks.example.com/",
-            "https://hooks.example.com:8443/",
-            "https://hooks.example.com./",
-            "https://hooks.example.com.evil.example/",
-            "https://xhooks.example.com/",
-            "https://example.org:8443/",
-            "https://xexample.org:8443/",
-            "https://a.example.org/",
-            "https://hooks.example.com@evil.example/",
-            "https://evil.example@hooks.example.com/",
-            "https://192.0.2.2/",
-            "https://0xc0.0.2.1/",
-            "https://3221225985/",
-            "https://192.0.513/",
-            "https://[::ffff:192.0.2.2]/",
-            "https://[fe80::1%25eth0]/",
-            "https://a.example.org:8443.evil.example/",
-            "https://a.example.org:08443x/",
-            "https://*.example.org:8443/",
-            "https://hooks.example.com:99999/",
-            "https://hooks.example.com:/",
-        ] {
-            assert!(!section.allows(destination), "{destination}");
-        }
-        assert!(
-            section.allows("https://[::ffff:192.0.2.1]/"),
-            "the same address"
-        );
-    }
-
-    #[test]
-    fn addresses_that_are_not_public_must_be_listed_themselves() {
-        let section = section(&[
-            "localhost:443",
-            "*.internal:443",
-            "10.0.0.5:443",
-            "[::1]:8443",
-        ]);
-        for address in [
-            "8.8.8.8:443",
-            "[2606:4700::1111]:443",
-            "10.0.0.5:443",
-            "[::1]:8443",
-        ] {
-            assert!(section.dials(address.parse().unwrap()), "{address}");
-        }
-        for address in [
-            "127.0.0.1:443",
-            "[::1]:443",
-            "10.0.0.5:80",
-            "10.0.0.6:443",
-            "172.16.0.1:443",
-            "192.168.1.1:443",
-            "169.254.169.254:443",
-            "100.64.0.1:443",
-            "0.0.0.0:443",
-            "192.0.0.8:443",
-            "198.18.0.1:443",
-            "224.0.0.1:443",
-            "240.0.0.1:443",
-            "255.255.255.255:443",
-            "[::]:443",
-            "[::ffff:127.0.0.1]:443",
-            "[::ffff:10.0.0.6]:443",
-            "[::7f00:1]:443",
-            "[64:ff9b::7f00:1]:443",
-            "[fc00::1]:443",
-            "[fe80::1]:443",
-            "[fec0::1]:443",
-            "[ff02::1]:443",
-            "[2001::1]:443",
-            "[2001:db8::1]:443",
-            "[2002:7f00:1::]:443",
-        ] {
-            assert!(!section.dials(address.parse().unwrap()), "{address}");
-        }
-        assert!(
-            section.dials("[::ffff:10.0.0.5]:443".parse().unwrap()),
-            "the same address"
-        );
-    }
-
-    /// P-34: what a destination could be read as by somebody else is no destination at all.
-    #[test]
-    fn no_spelling_leads_elsewhere() {
-        let section = section(&[
-            "hooks.example.com:443",
-            "192.0.2.1:443",
-            "[2001:db8::1]:443",
-        ]);
-        let forms = include_str!("callbacks_forms.txt");
-        let mut count = 0;
-        for form in forms.lines().filter(|line| !line.starts_with('#')) {
-            assert!(!section.allows(form), "{form}");
-            count += 1;
-        }
-        assert!(count >= 80, "{count}");
-        for good in [
-            "https://hooks.example.com/x",
-            "https://HOOKS.example.com:443/",
-            "https://192.0.2.1",
-            "https://[2001:DB8:0::1]/",
-        ] {
-            assert!(section.allows(good), "{good}");
-        }
-    }
-
-    #[test]
-    fn hosts_of_providers_may_be_private_and_this_machine_if_they_say_so() {
-        let section = section(&["127.0.1.1:443"]);
-        for (host, address, dials) in [
-            ("gateway.example", "8.8.8.8:443", true),
-            ("gateway.example", "10.1.2.3:443", true),
-            ("gateway.example", "192.168.1.1:8443", true),
-            ("gateway.example", "100.64.0.1:443", true),
-            ("gateway.example", "[fd00::1]:443", true),
-            ("gateway.example", "127.0.0.1:443", false),
-            ("gateway.example", "127.0.1.1:443", true),
-            ("gateway.example", "127.0.1.1:444", false),
-            ("gateway.example", "[::1]:443", false),
-            ("gateway.example", "[::ffff:127.0.0.1]:443", false),
-            ("gateway.example", "169.254.169.254:80", false),
-            ("gateway.example", "0.0.0.0:443", false),
-            ("gateway.example", "224.0.0.1:443", false),
-            ("gateway.example", "[fe80::1]:443", false),
-            ("gateway.example", "[64:ff9b::7f00:1]:443", false),
-            ("localhost", "127.0.0.1:8443", true),
-            ("127.0.0.1", "127.0.0.1:8443", true),
-            ("::1", "[::1]:8443", true),
-            ("169.254.169.254", "169.254.169.254:80", false),
-            ("0.0.0.0", "0.0.0.0:80", false),
-        ] {
-            let address = address.parse().unwrap();
-            assert_eq!(section.dials_own(host, address), dials, "{host} {address}");
-        }
-    }
-
-    #[test]
-    fn places_are_at_hosts_as_certificates_name_them() {
-        for (destination, host, is_at) in [
-            ("https://Gateway.example:8443/x", "gateway.example", true),
-            ("https://gateway.example/", "GATEWAY.example", true),
-            ("https://gateway.example.evil/", "gateway.example", false),
-            ("https://a.gateway.example/", "gateway.example", false),
-            ("https://127.0.0.1:8443/", "127.0.0.1", true),
-            ("https://127.0.0.1:8443/", "localhost", false),
-            ("https://[::1]:8443/", "::1", true),
-            ("https://[::ffff:127.0.0.1]/", "127.0.0.1", true),
-        ] {
-            let place = Place::of(destination).unwrap();
-            assert_eq!(place.is_at(host), is_at, "{destination} {host}");
-        }
-    }
-
-    #[test]
-    fn targets_have_a_host_and_a_port() {
-        for text in [
-            "",
-            "example.com",
-            "example.com:",
-            "example.com:0",
-            "example.com:65536",
-            ":443",
-            "*:443",
-            "*.:443",
-            "a.*.example.com:443",
-            "https://example.com:443",
-            "example.com:443/x",
-            "user@example.com:443",
-            "::1:443",
-            "[::1:443",
-            "[example.com]:443",
-            "127.1:443",
-            "a..b:443",
-        ] {
-            assert_eq!(text.parse::<Target>(), Err(NotATarget), "{text}");
-        }
-    }
-}
+mod tests;

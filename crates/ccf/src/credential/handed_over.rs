@@ -38,11 +38,13 @@ impl CredentialVerifier for HandedOver {
             let token = sha256(token.as_bytes());
             let single_use = single_use(&token);
             let found =
-                store::load::<RegisteredCredential>(self.store.as_ref(), token.as_str()).await?;
+                store::load::<RegisteredCredential>(self.store.as_ref(), &token.to_string())
+                    .await?;
             let Some(found) = found else {
                 // Its record went with its use; who holds it may know that it was used, and may have lost the answer.
                 let used =
-                    store::load::<CredentialUse>(self.store.as_ref(), single_use.as_str()).await?;
+                    store::load::<CredentialUse>(self.store.as_ref(), &single_use.to_string())
+                        .await?;
                 return Ok(used.map(|used| Verified {
                     credential: Credential {
                         issuer: String::new(),

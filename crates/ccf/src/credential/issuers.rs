@@ -178,16 +178,18 @@ impl Issuers {
         let single_use = sha256(format!("{}\0{}", claims.iss, claims.jti).as_bytes());
         // Only our own credentials speak of accounts of ours, and may be used more than once.
         let is_own = issuer.audience.is_none();
-        let account = claims.account.filter(|_| is_own);
-        if let Some(name) = &account
-            && !self.is_account(name, claims.iat).await?
-        {
-            return Err(Refusal::CredentialRefused.into());
-        }
+        let account = match claims.account.filter(|_| is_own) {
+            None => None,
+            Some(id) => {
+                let name = claims.name.as_deref().unwrap_or_default();
+                let account = self.account(name, &id).await?;
+                Some(account.ok_or(Refusal::CredentialRefused)?)
+            }
+        };
         Ok(Some(Verified {
             credential: Credential {
                 single_use,
-                issuer: account.map_or(claims.iss, |name| of_account(&name)),
+                issuer: account.map_or(claims.iss, |account| of_account(&account)),
                 expires: DateTime(expires),
                 reach: reach(claims.domain, claims.apis, issuer.apis.as_ref()),
                 registered: None,
@@ -202,13 +204,10 @@ impl Issuers {
 }
 
 impl Issuers {
-    /// Whether the account is still there that was given a credential at this time, and none that took its name since.
-    async fn is_account(&self, name: &str, issued: Option<i64>) -> Result<bool, Fault> {
+    /// The account that was given a credential, if it is still there, and not another one that took its name since.
+    async fn account(&self, name: &str, id: &str) -> Result<Option<Account>, Fault> {
         let held = store::load::<Account>(self.store.as_ref(), name).await?;
-        let created = held.map(|held| held.record.created.0.unix_timestamp());
-        Ok(created
-            .zip(issued)
-            .is_some_and(|(created, issued)| created <= issued))
+        Ok(held.map(|held| held.record).filter(|held| held.uuid == id))
     }
 }
 

@@ -12,7 +12,7 @@ use capif_procedures::{
     changes::{Key, Kind},
     onboarding::Credential,
     refusal::Refusal,
-    state::ApiReach,
+    state::{Account, ApiReach},
 };
 use capif_spec::common::{ApiProviderDomainId, DateTime, Redacted};
 use serde::{Deserialize, Serialize};
@@ -148,7 +148,7 @@ pub struct Claims {
     /// Whether the operator approves its holder.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub approval: bool,
-    /// The account whose holder fetched it.
+    /// The id of the account whose holder fetched it; its name is `name`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
     /// Whether the provider domain that it makes may register with it again.
@@ -263,15 +263,15 @@ impl Issuer {
     /// When signing fails.
     pub fn of_account(
         &self,
-        name: &str,
+        account: &Account,
         life_seconds: i64,
         now: &DateTime,
     ) -> Result<Redacted, IssueError> {
         let either = [Purpose::Onboarding, Purpose::Registration];
         let audience = either.map(|purpose| audience(&self.name, purpose));
         let claims = Claims {
-            name: Some(name.to_owned()),
-            account: Some(name.to_owned()),
+            name: Some(account.name.clone()),
+            account: Some(account.uuid.clone()),
             ..self.claims(Audience::Several(audience.to_vec()), life_seconds, now)?
         };
         Ok(self.key.sign("capif-enrolment+jwt", &claims)?)
@@ -310,16 +310,23 @@ fn audience(issuer: &str, purpose: Purpose) -> String {
     }
 }
 
-/// Who vouches for the holder of an account, by the account's name.
+/// Who vouches for the holder of an account: the account by its name, and by its id, since another one may have the name later.
 #[must_use]
-pub fn of_account(name: &str) -> String {
-    format!("account {name}")
+pub fn of_account(account: &Account) -> String {
+    format!("account {} ({})", account.name, account.uuid)
 }
 
-/// The name of the account whose holder is vouched for in these words.
+/// What stands for the id of an account in what was enrolled at earlier versions, which wrote down its name alone.
+pub const UNKNOWN_ACCOUNT: &str = "unknown";
+
+/// Name and id of the account whose holder is vouched for in these words.
 #[must_use]
-pub fn account_of(issuer: &str) -> Option<&str> {
-    issuer.strip_prefix("account ")
+pub fn account_of(issuer: &str) -> Option<(&str, &str)> {
+    let words = issuer.strip_prefix("account ")?;
+    let both = words
+        .strip_suffix(')')
+        .and_then(|words| words.split_once(" ("));
+    Some(both.unwrap_or((words, UNKNOWN_ACCOUNT)))
 }
 
 /// What a credential reaches: what it says, within what its issuer may give.
@@ -340,6 +347,27 @@ fn reach(
 /// # Errors
 /// When the store fails.
 pub async fn is_used(store: &dyn Store, credential: &Credential) -> Result<bool, Fault> {
-    let key = Key::new(Kind::CredentialUse, credential.single_use.as_str());
+    let key = Key::new(Kind::CredentialUse, credential.single_use.to_string());
     Ok(store.get(&key).await?.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What came by an account is known as such, also where an earlier version wrote it down.
+    #[test]
+    fn accounts_are_read_out_of_who_vouches() {
+        let account = Account {
+            name: "ada".to_owned(),
+            uuid: "7-1".to_owned(),
+            password: String::new(),
+            is_administrator: false,
+            profile: Default::default(),
+            created: DateTime(time::OffsetDateTime::UNIX_EPOCH),
+        };
+        assert_eq!(account_of(&of_account(&account)), Some(("ada", "7-1")));
+        assert_eq!(account_of("account ada"), Some(("ada", UNKNOWN_ACCOUNT)));
+        assert_eq!(account_of("https://ccf.example"), None);
+    }
 }

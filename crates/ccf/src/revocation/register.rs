@@ -1,19 +1,21 @@
-//! The standing of every certificate, by authority and serial number, fed by the store's commits before these are answered.
+//! The standing of every certificate, by authority and serial number, fed by the store's commits before these are answered. Which
+//! certificates somebody holds it reads off the view, which hears of each commit before it.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque, btree_map::Entry},
-    sync::{Arc, PoisonError, RwLock},
+    collections::{BTreeMap, VecDeque, btree_map::Entry},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use capif_procedures::{
-    changes::{Key, Kind, Record},
-    state::{
-        Certificate, Invoker, ProviderFunction, Renewal, RevocationReason, RevokedCertificate,
-    },
+    changes::{Key, Kind},
+    state::{Certificate, Renewal, RevocationReason, RevokedCertificate},
 };
 use capif_spec::common::DateTime;
 
-use crate::store::{self, Committed, Fault, Observer, Store, Stored};
+use crate::{
+    store::{self, Committed, Fault, Observer, Store, Stored},
+    view::{Name, Records, View, serial_of},
+};
 
 /// How many certificates of the CCF itself are remembered; it uses one at a time.
 const OWN_MAX: usize = 16;
@@ -36,18 +38,16 @@ pub(super) struct Revoked {
     pub(super) reason: RevocationReason,
 }
 
-/// A certificate, by the number of its authority and its serial number in hexadecimal digits.
-type Name = (u32, String);
-
 /// The standing of every certificate.
-#[derive(Debug, Default)]
-pub(crate) struct Register(RwLock<Contents>);
+#[derive(Debug)]
+pub(crate) struct Register {
+    contents: RwLock<Contents>,
+    view: Arc<View>,
+}
 
 #[derive(Debug, Default)]
 struct Contents {
     revoked: BTreeMap<u32, Revocations>,
-    held: HashSet<Name>,
-    by_holder: HashMap<Key, Vec<Name>>,
     own: VecDeque<Name>,
 }
 
@@ -64,30 +64,34 @@ impl Register {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub(crate) async fn load(store: &dyn Store) -> Result<Arc<Self>, Fault> {
+    pub(crate) async fn load(store: &dyn Store, view: Arc<View>) -> Result<Arc<Self>, Fault> {
         let mut contents = Contents::default();
         for revoked in store::load_all::<RevokedCertificate>(store, "").await? {
             contents.revoke(revoked.record);
         }
-        for invoker in store::load_all::<Invoker>(store, "").await? {
-            let invoker = invoker.record;
-            let key = Key::new(Kind::Invoker, invoker.record_id());
-            contents.hold(key, &invoker.certificate, &invoker.renewal);
+        {
+            let records = view.read();
+            for invoker in records.invokers() {
+                contents.note(&invoker.certificate, &invoker.renewal);
+            }
+            for function in records.functions() {
+                contents.note(&function.certificate, &function.renewal);
+            }
         }
-        for function in store::load_all::<ProviderFunction>(store, "").await? {
-            let function = function.record;
-            let key = Key::new(Kind::ProviderFunction, function.record_id());
-            contents.hold(key, &function.certificate, &function.renewal);
-        }
-        let register = Arc::new(Self(RwLock::new(contents)));
+        let register = Arc::new(Self {
+            contents: RwLock::new(contents),
+            view,
+        });
         store.watch(Arc::clone(&register) as Arc<dyn Observer>);
         Ok(register)
     }
 
     /// Takes note of a certificate of the CCF itself, which is in no record.
     pub(super) fn note_own(&self, certificate: &Certificate) {
-        let mut contents = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let name = name(certificate);
+        let Some(name) = Name::of(certificate) else {
+            return;
+        };
+        let mut contents = self.write();
         if !contents.own.contains(&name) {
             contents.own.push_front(name);
             contents.own.truncate(OWN_MAX);
@@ -96,16 +100,21 @@ impl Register {
 
     /// What is known of a certificate.
     pub(super) fn standing(&self, authority: u32, serial: &str) -> Standing {
-        let contents = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let revoked = contents
-            .revoked
-            .get(&authority)
-            .and_then(|revoked| revoked.certificates.get(serial));
-        if let Some(revoked) = revoked {
-            return Standing::Revoked(revoked.clone());
-        }
-        let name = (authority, serial.to_owned());
-        if contents.held.contains(&name) || contents.own.contains(&name) {
+        let Some(name) = Name::new(authority, serial) else {
+            return Standing::Unknown;
+        };
+        let is_own = {
+            let contents = self.read();
+            let revoked = contents
+                .revoked
+                .get(&authority)
+                .and_then(|revoked| revoked.certificates.get(serial));
+            if let Some(revoked) = revoked {
+                return Standing::Revoked(revoked.clone());
+            }
+            contents.own.contains(&name)
+        };
+        if is_own || self.view.read().is_held(&name) {
             Standing::Good
         } else {
             Standing::Unknown
@@ -114,33 +123,45 @@ impl Register {
 
     /// How often what is revoked of an authority has changed.
     pub(super) fn version(&self, authority: u32) -> u64 {
-        let contents = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let contents = self.read();
         let revoked = contents.revoked.get(&authority);
         revoked.map_or(0, |revoked| revoked.version)
     }
 
     /// Everything that was revoked of an authority.
     pub(super) fn revocations(&self, authority: u32) -> Revocations {
-        let contents = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let contents = self.read();
         contents
             .revoked
             .get(&authority)
             .cloned()
             .unwrap_or_default()
     }
+
+    fn read(&self) -> RwLockReadGuard<'_, Contents> {
+        self.contents.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Contents> {
+        self.contents
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Contents {
-    fn put(&mut self, key: &Key, stored: &Stored) -> Result<(), Fault> {
+    fn put(&mut self, key: &Key, stored: &Stored, records: &Records) -> Result<(), Fault> {
         match key.kind {
             Kind::RevokedCertificate => self.revoke(store::decode(key, stored)?.record),
             Kind::Invoker => {
-                let invoker: Invoker = store::decode(key, stored)?.record;
-                self.hold(key.clone(), &invoker.certificate, &invoker.renewal);
+                if let Some(held) = records.invoker(&key.id) {
+                    self.note(&held.record.certificate, &held.record.renewal);
+                }
             }
             Kind::ProviderFunction => {
-                let function: ProviderFunction = store::decode(key, stored)?.record;
-                self.hold(key.clone(), &function.certificate, &function.renewal);
+                if let Some(held) = records.function(&key.id) {
+                    self.note(&held.record.certificate, &held.record.renewal);
+                }
             }
             _ => {}
         }
@@ -148,20 +169,17 @@ impl Contents {
     }
 
     fn delete(&mut self, key: &Key) {
-        match key.kind {
-            Kind::RevokedCertificate => {
-                let Some((authority, serial)) = key.id.split_once('/') else {
-                    return;
-                };
-                let authority = authority.parse().unwrap_or_default();
-                if let Some(revoked) = self.revoked.get_mut(&authority)
-                    && revoked.certificates.remove(serial).is_some()
-                {
-                    revoked.version += 1;
-                }
-            }
-            Kind::Invoker | Kind::ProviderFunction => self.release(key),
-            _ => {}
+        if key.kind != Kind::RevokedCertificate {
+            return;
+        }
+        let Some((authority, serial)) = key.id.split_once('/') else {
+            return;
+        };
+        let authority = authority.parse().unwrap_or_default();
+        if let Some(revoked) = self.revoked.get_mut(&authority)
+            && revoked.certificates.remove(serial).is_some()
+        {
+            revoked.version += 1;
         }
     }
 
@@ -179,8 +197,8 @@ impl Contents {
 
     /// A certificate may be in other hands: nobody else is to believe it while its holder renews, which ends with its record.
     fn give_up(&mut self, certificate: &Certificate, since: &DateTime) {
-        let (authority, serial) = name(certificate);
-        let of_authority = self.revoked.entry(authority).or_default();
+        let serial = plain(&serial_of(certificate));
+        let of_authority = self.revoked.entry(certificate.authority).or_default();
         if let Entry::Vacant(place) = of_authority.certificates.entry(serial) {
             of_authority.version += 1;
             place.insert(Revoked {
@@ -190,67 +208,31 @@ impl Contents {
         }
     }
 
-    /// Somebody holds these certificates and no others.
-    fn hold(&mut self, key: Key, certificate: &Certificate, renewal: &Renewal) {
-        self.release(&key);
-        let successor = renewal
-            .successor
-            .iter()
-            .map(|successor| &successor.certificate);
-        let retiring = renewal
-            .retiring
-            .iter()
-            .map(|retiring| &retiring.certificate);
+    /// Gives up what an entity holds, if that was compromised.
+    fn note(&mut self, certificate: &Certificate, renewal: &Renewal) {
         if let Some(demand) = renewal.demand.as_ref().filter(|_| renewal.is_compromised()) {
+            let retiring = renewal.retiring.iter().map(|old| &old.certificate);
             // A successor was handed over after that.
-            for certificate in std::iter::once(certificate).chain(retiring.clone()) {
+            for certificate in std::iter::once(certificate).chain(retiring) {
                 self.give_up(certificate, &demand.since);
             }
-        }
-        let names: Vec<Name> = std::iter::once(certificate)
-            .chain(successor)
-            .chain(retiring)
-            .map(name)
-            .collect();
-        self.held.extend(names.iter().cloned());
-        self.by_holder.insert(key, names);
-    }
-
-    fn release(&mut self, key: &Key) {
-        for name in self.by_holder.remove(key).unwrap_or_default() {
-            self.held.remove(&name);
         }
     }
 }
 
 impl Observer for Register {
     fn committed(&self, committed: &Committed) {
-        let mut contents = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let records = self.view.read();
+        let mut contents = self.write();
         for key in &committed.deletes {
             contents.delete(key);
         }
         for (key, stored) in &committed.puts {
-            if let Err(error) = contents.put(key, stored) {
+            if let Err(error) = contents.put(key, stored, &records) {
                 tracing::error!(kind = ?key.kind, id = key.id, %error, "a record does not decode");
             }
         }
     }
-}
-
-fn name(certificate: &Certificate) -> Name {
-    let serial = if certificate.serial.is_empty() {
-        // An earlier version did not write it down.
-        serial_of(&certificate.pem).unwrap_or_default()
-    } else {
-        plain(&certificate.serial)
-    };
-    (certificate.authority, serial)
-}
-
-fn serial_of(pem: &str) -> Option<String> {
-    let (_, block) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok()?;
-    let certificate = block.parse_x509().ok()?;
-    Some(in_digits(certificate.raw_serial()))
 }
 
 /// A serial number in hexadecimal digits, without the octet that keeps a number positive.

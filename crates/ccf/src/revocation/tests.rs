@@ -33,6 +33,7 @@ use crate::{
     authority::{Lives, Terms, custody::Custody},
     init,
     store::{EmbeddedStore, Store},
+    view::View,
 };
 
 const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
@@ -45,6 +46,12 @@ struct World {
     authorities: Arc<Authorities>,
     revocation: Arc<Revocation>,
     issuer: X509,
+}
+
+/// A register of what is in a store, and follows it.
+async fn register(store: &Arc<dyn Store>) -> Arc<Register> {
+    let view = View::load(store.as_ref()).await.unwrap();
+    Register::load(store.as_ref(), view).await.unwrap()
 }
 
 impl World {
@@ -69,7 +76,7 @@ impl World {
         let authorities =
             Authorities::load(dir.path(), "CCF1", &custody, lives, terms, &store, &now).await;
         let authorities = authorities.unwrap();
-        let register = Register::load(store.as_ref()).await.unwrap();
+        let register = register(&store).await;
         let shared: SharedClock = clock.clone();
         let revocation = Arc::new(Revocation::new(&authorities, register, &shared, "CCF1"));
         let issuer = authorities.at_work(1).unwrap().issuing_pem().to_owned();
@@ -131,7 +138,7 @@ impl World {
     }
 
     fn id(&self, certificate: &Certificate, digest: MessageDigest) -> OcspCertId {
-        let subject = X509::from_pem(certificate.pem.as_bytes()).unwrap();
+        let subject = X509::from_pem(certificate.pem.to_string().as_bytes()).unwrap();
         OcspCertId::from_cert(digest, &subject, &self.issuer).unwrap()
     }
 
@@ -188,7 +195,7 @@ impl World {
 }
 
 fn is_listed(list: &X509Crl, certificate: &Certificate) -> bool {
-    let certificate = X509::from_pem(certificate.pem.as_bytes()).unwrap();
+    let certificate = X509::from_pem(certificate.pem.to_string().as_bytes()).unwrap();
     matches!(list.get_by_cert(&certificate), CrlStatus::Revoked(_))
 }
 
@@ -246,7 +253,7 @@ async fn a_compromised_certificate_is_revoked_before_it_is_replaced() {
         "successor": { "public_key_text": "key", "certificate": next },
     });
     world.hold_as("INV1", &certificate, compromised).await;
-    let register = Register::load(world.store.as_ref()).await.unwrap();
+    let register = register(&world.store).await;
     assert_eq!(
         register.standing(1, &certificate.serial),
         world.revocation.register.standing(1, &certificate.serial)
@@ -279,7 +286,7 @@ async fn a_register_that_is_loaded_knows_what_was_before() {
     world
         .revoke("INV2", &revoked, RevocationReason::Superseded)
         .await;
-    let register = Register::load(world.store.as_ref()).await.unwrap();
+    let register = register(&world.store).await;
     assert_eq!(register.standing(1, &held.serial), register::Standing::Good);
     assert!(matches!(
         register.standing(1, &revoked.serial),
@@ -333,7 +340,7 @@ async fn a_list_is_signed_anew_when_something_changed_or_half_its_life_is_over()
     );
     // Another process goes on from there.
     world.clock.advance(std::time::Duration::from_secs(1));
-    let register = Register::load(world.store.as_ref()).await.unwrap();
+    let register = register(&world.store).await;
     let lists = Lists::new(Arc::clone(&world.authorities), register);
     let fourth = lists.list(1, world.clock.now()).await.unwrap().unwrap();
     assert!(number(&fourth) > numbers[2]);
@@ -508,7 +515,7 @@ async fn only_what_is_in_good_standing_gets_a_staple() {
 async fn certificates_name_where_their_revocation_is_told() {
     let world = World::new().await;
     let certificate = world.certificate().await;
-    let certificate = X509::from_pem(certificate.pem.as_bytes()).unwrap();
+    let certificate = X509::from_pem(certificate.pem.to_string().as_bytes()).unwrap();
     let points = certificate.crl_distribution_points().unwrap();
     let names = points[0].distpoint().unwrap().fullname().unwrap();
     assert_eq!(

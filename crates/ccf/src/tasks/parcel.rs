@@ -16,7 +16,7 @@ use time::Duration;
 
 use crate::{
     core::Core,
-    destination::Way,
+    destination::{Content, Way},
     store::{Fault, Stored, decode},
     view::{Lane, Records},
     websocket,
@@ -37,6 +37,8 @@ pub(crate) struct Parcel {
     pub(crate) target: Target,
     /// What is sent.
     pub(crate) body: Bytes,
+    /// What that is about.
+    pub(crate) content: Content,
     /// When it was decided.
     pub(crate) raised: DateTime,
     /// How long it is offered.
@@ -145,8 +147,9 @@ fn notification(core: &Core, key: &Key, stored: &Stored) -> Result<Option<Parcel
         Some(uri) => Target::Socket(websocket::key(uri.as_str()).to_owned()),
         None => {
             let destination = wanted.notification_destination.as_str();
-            let ways = core.ways(&records, &waiting.subscriber, destination);
+            let ways = core.ways(&records, &waiting.subscriber, destination, Content::Notice);
             if ways.is_empty() && core.config.is_lenient() {
+                core.say_untold(destination, Content::Notice);
                 return Ok(None);
             }
             Target::Post(destination.to_owned(), ways)
@@ -161,6 +164,7 @@ fn notification(core: &Core, key: &Key, stored: &Stored) -> Result<Option<Parcel
         body: stored
             .value
             .slice_ref(waiting.notification.get().as_bytes()),
+        content: Content::Notice,
         raised: waiting.raised,
         kept: kept(core),
         alarms: !is_invokers,
@@ -191,7 +195,7 @@ fn revocation(core: &Core, key: &Key, stored: &Stored) -> Result<Option<Parcel>,
     );
     let records = core.view.read();
     // An AEF is called where it serves, and nobody else is.
-    let ways = core.ways(&records, &receiver, &destination);
+    let ways = core.ways(&records, &receiver, &destination, Content::Notice);
     let ways = ways.into_iter().filter(|way| *way == Way::Own).collect();
     Ok(Some(Parcel {
         owner: owner(&records, &receiver),
@@ -199,6 +203,7 @@ fn revocation(core: &Core, key: &Key, stored: &Stored) -> Result<Option<Parcel>,
         is_invokers: false,
         target: Target::Post(destination, ways),
         body: stored.value.slice_ref(held.request.get().as_bytes()),
+        content: Content::Notice,
         raised: held.raised,
         kept: kept(core),
         alarms: true,
@@ -211,12 +216,17 @@ fn callback(core: &Core, key: &Key, stored: &Stored) -> Result<Option<Parcel>, F
     let held = decode::<Callback>(key, stored)?.record;
     let destination = held.destination.as_str();
     let receiver = held.invoker_id.to_string();
+    let content = match held.notification {
+        Tidings::Revocation(_) | Tidings::Test(_) => Content::Notice,
+        Tidings::Onboarding(_) | Tidings::Sealed { .. } => Content::Enrolment,
+    };
     let target = if destination.starts_with("wss://") {
         Target::Socket(websocket::key(destination).to_owned())
     } else {
-        let ways = core.ways(&core.view.read(), &receiver, destination);
+        let ways = core.ways(&core.view.read(), &receiver, destination, content);
         // The operator may have thought better of it since.
         if ways.is_empty() {
+            core.say_untold(destination, content);
             return Ok(None);
         }
         Target::Post(destination.to_owned(), ways)
@@ -239,6 +249,7 @@ fn callback(core: &Core, key: &Key, stored: &Stored) -> Result<Option<Parcel>, F
         is_invokers: true,
         target,
         body,
+        content,
         raised: held.raised,
         kept: CALLBACK_KEPT,
         alarms: false,

@@ -32,20 +32,24 @@ const CONTENT_TIME: Duration = Duration::from_millis(500);
 /// Most octets of an answer that a receiver can send before anybody asks for them.
 const WINDOW_BYTES: u32 = 64 * 1024;
 
-/// The clients for the two ways.
+/// The clients for the ways that there are.
 pub(super) struct Post {
     own: Arc<Outgoing>,
     /// Absent where the operator allows nothing.
     allowed: Option<Arc<Outgoing>>,
+    /// Absent where the operator allows nothing without TLS.
+    insecure: Option<Client>,
 }
 
 impl Post {
     /// Makes the clients. They show the CCF's own certificate.
     pub(super) fn new(core: &Arc<Core>) -> Result<Self, StartError> {
         let has_allowed = !core.config.callbacks.allow.is_empty();
+        let has_insecure = !core.config.callbacks.insecure_http.is_empty();
         Ok(Self {
             own: own(core)?,
             allowed: has_allowed.then(|| allowed(core)).transpose()?,
+            insecure: has_insecure.then(|| insecure(core)),
         })
     }
 
@@ -84,7 +88,7 @@ impl Post {
                 .ok_or_else(|| format!("the receiver answered {status} and names no place"))?;
             ways = {
                 let records = core.view.read();
-                core.ways(&records, &parcel.receiver, &destination)
+                core.ways(&records, &parcel.receiver, &destination, parcel.content)
             };
         }
         Err(format!("more than {REDIRECTS_MAX} redirects"))
@@ -100,8 +104,9 @@ impl Post {
         let mut last = format!("nothing may be sent to {destination}");
         for way in ways {
             let client = match way {
-                Way::Own => Some(&self.own),
-                Way::Allowed => self.allowed.as_ref(),
+                Way::Own => Some(self.own.client()),
+                Way::Allowed => self.allowed.as_ref().map(|allowed| allowed.client()),
+                Way::Insecure => self.insecure.clone(),
             };
             let Some(client) = client else { continue };
             let mut request = Request::new(full(parcel.body.clone()));
@@ -109,7 +114,7 @@ impl Post {
             *request.uri_mut() = destination.parse().map_err(|_| last.clone())?;
             let json = HeaderValue::from_static("application/json");
             request.headers_mut().insert(header::CONTENT_TYPE, json);
-            match client.client().request(request).await {
+            match client.request(request).await {
                 Ok(response) => return Ok(response),
                 Err(error) => {
                     last = error.to_string();
@@ -170,6 +175,13 @@ fn allowed(core: &Arc<Core>) -> Result<Arc<Outgoing>, StartError> {
             },
         )
     })
+}
+
+/// Those who know nothing of TLS: nobody shows anything, and nobody is believed.
+fn insecure(core: &Arc<Core>) -> Client {
+    let callbacks = core.config.callbacks.clone();
+    let guard = Arc::new(move |_: &str, address| callbacks.dials_insecurely(address));
+    Client::guarded_plain(limits(), guard, None)
 }
 
 fn limits() -> ClientLimits {

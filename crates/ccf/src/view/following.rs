@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use capif_procedures::{
     changes::{Key, Kind, Record, Versioned},
-    state::{Digest, Invoker, PendingEnrolment, ProviderFunction},
+    rotation::{Material, Renewable},
+    state::{Digest, Frames, Invoker, PendingEnrolment, ProviderFunction, SecurityContext},
 };
 
 use super::{Lane, Records};
@@ -54,27 +55,38 @@ impl Records {
                 drop(self.credentials.insert(id, decode(key, stored)?));
             }
             Kind::Invoker => {
-                let held: Arc<Versioned<Invoker>> = decode(key, stored)?;
-                if let Some(before) = self.invokers.insert(id, Arc::clone(&held)) {
+                let mut held: Versioned<Invoker> = store::decode(key, stored)?;
+                share(&mut held.record, &mut self.frames);
+                let held = Arc::new(held);
+                let invoker = &held.record;
+                if let Some(before) = self.invokers.insert(invoker.id.share(), Arc::clone(&held)) {
                     self.forget(&before.record);
                 }
-                self.agenda.add_invoker(&held.record);
-                self.tally.add(&held.record.reach);
-                if let Some(credential) = credential_of(&held.record) {
-                    let id = held.record.id.to_string();
-                    self.enrolled.insert(credential.to_string(), id);
+                self.agenda.add_invoker(invoker);
+                self.tally.add(&invoker.reach);
+                self.certificates
+                    .add(&invoker.certificate, &invoker.renewal);
+                if let Some(credential) = credential_of(invoker) {
+                    self.enrolled.insert(credential.clone(), invoker.id.clone());
                 }
             }
             Kind::ProviderDomain => drop(self.domains.insert(id, decode(key, stored)?)),
             Kind::ProviderFunction => {
-                let held: Arc<Versioned<ProviderFunction>> = decode(key, stored)?;
-                if let Some(before) = self.functions.insert(id, Arc::clone(&held)) {
-                    self.agenda.remove_function(&before.record);
-                }
-                self.agenda.add_function(&held.record);
+                let mut held: Versioned<ProviderFunction> = store::decode(key, stored)?;
+                share(&mut held.record, &mut self.frames);
+                self.delete_function(&id);
+                let held = Arc::new(held);
+                let function = &held.record;
+                self.agenda.add_function(function);
+                self.certificates
+                    .add(&function.certificate, &function.renewal);
+                self.functions.insert(id, held);
             }
             Kind::ServiceApi => self.apis.put(decode(key, stored)?),
-            Kind::SecurityContext => drop(self.contexts.insert(id, decode(key, stored)?)),
+            Kind::SecurityContext => {
+                let held: Arc<Versioned<SecurityContext>> = decode(key, stored)?;
+                self.contexts.insert(held.record.invoker_id.share(), held);
+            }
             Kind::Subscription => drop(self.subscriptions.insert(id, decode(key, stored)?)),
             Kind::Reporting => drop(self.reportings.insert(id, decode(key, stored)?)),
             Kind::AccessControlPolicy => drop(self.policies.insert(id, decode(key, stored)?)),
@@ -103,19 +115,28 @@ impl Records {
     fn put_pending(&mut self, held: Arc<Versioned<PendingEnrolment>>) {
         self.delete_pending(held.record.id.as_str());
         self.agenda.add_pending(&held.record);
-        let id = held.record.id.to_string();
+        let id = &held.record.id;
         if let Some(credential) = held.record.credential() {
-            self.asked.insert(credential.to_string(), id.clone());
+            self.asked.insert(credential.clone(), id.clone());
         }
-        self.pending.insert(id, held);
+        self.pending.insert(id.to_string(), held);
     }
 
     fn delete_pending(&mut self, id: &str) {
         if let Some(before) = self.pending.remove(id) {
             self.agenda.remove_pending(&before.record);
             if let Some(credential) = before.record.credential() {
-                self.asked.remove(credential.as_str());
+                self.asked.remove(credential);
             }
+        }
+    }
+
+    fn delete_function(&mut self, id: &str) {
+        if let Some(before) = self.functions.remove(id) {
+            let function = &before.record;
+            self.agenda.remove_function(function);
+            self.certificates
+                .remove(&function.certificate, &function.renewal);
         }
     }
 
@@ -123,8 +144,10 @@ impl Records {
     fn forget(&mut self, invoker: &Invoker) {
         self.agenda.remove_invoker(invoker);
         self.tally.remove(&invoker.reach);
+        self.certificates
+            .remove(&invoker.certificate, &invoker.renewal);
         if let Some(credential) = credential_of(invoker) {
-            self.enrolled.remove(credential.as_str());
+            self.enrolled.remove(credential);
         }
     }
 
@@ -138,11 +161,7 @@ impl Records {
                 }
             }
             Kind::ProviderDomain => drop(self.domains.remove(id)),
-            Kind::ProviderFunction => {
-                if let Some(before) = self.functions.remove(id) {
-                    self.agenda.remove_function(&before.record);
-                }
-            }
+            Kind::ProviderFunction => self.delete_function(id),
             Kind::ServiceApi => self.apis.remove(id),
             Kind::SecurityContext => drop(self.contexts.remove(id)),
             Kind::Subscription => drop(self.subscriptions.remove(id)),
@@ -173,6 +192,25 @@ impl Records {
             | Kind::TokenKey
             | Kind::Account => {}
         }
+    }
+}
+
+/// Shares in memory what the texts of an entity have in common with those of others.
+fn share(entity: &mut impl Renewable, frames: &mut Frames) {
+    let Material {
+        certificate,
+        public_key_text,
+        renewal,
+        ..
+    } = entity.material();
+    certificate.pem.share(frames);
+    public_key_text.share(frames);
+    if let Some(next) = &mut renewal.successor {
+        next.certificate.pem.share(frames);
+        next.public_key_text.share(frames);
+    }
+    for old in &mut renewal.retiring {
+        old.certificate.pem.share(frames);
     }
 }
 

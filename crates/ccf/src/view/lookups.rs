@@ -19,7 +19,7 @@ use capif_procedures::{
 };
 use capif_spec::common::{AefId, ApiInvokerId, ServiceApiId, SubscriptionId};
 
-use super::{Lane, Records};
+use super::{Lane, Name, Records};
 use crate::agenda::Agenda;
 
 impl Records {
@@ -37,8 +37,8 @@ impl Records {
     /// The invoker that was onboarded by a credential, for as long as it can be given the answer again.
     #[must_use]
     pub fn enrolled_by(&self, credential: &Digest) -> Option<&Invoker> {
-        let id = self.enrolled.get(credential.as_str())?;
-        self.invoker(id).map(|held| &held.record)
+        let id = self.enrolled.get(credential)?;
+        self.invoker(id.as_str()).map(|held| &held.record)
     }
 
     /// How many invokers reach what.
@@ -61,7 +61,7 @@ impl Records {
     /// The onboarding that waits for the operator, by the mark of use of its credential.
     #[must_use]
     pub fn asked_by(&self, credential: &Digest) -> Option<&Arc<Versioned<PendingEnrolment>>> {
-        self.pending(self.asked.get(credential.as_str())?)
+        self.pending(self.asked.get(credential)?.as_str())
     }
 
     /// The credentials that were handed over and that nobody has used.
@@ -291,6 +291,11 @@ impl Records {
         self.retentions.values().map(|held| &held.record)
     }
 
+    /// Whether somebody holds a certificate.
+    pub(crate) fn is_held(&self, name: &Name) -> bool {
+        self.certificates.contains(name)
+    }
+
     /// What time does to whom.
     #[must_use]
     pub fn agenda(&self) -> &Agenda {
@@ -315,7 +320,7 @@ impl Records {
         let context = self.context(invoker).map(|held| &held.record);
         let reach = self.invoker(invoker).map(|held| &held.record.reach);
         reach.map_or_else(Circle::default, |reach| {
-            Circle::of(reach, context, self.apis())
+            Circle::of(reach, context, &self.apis)
         })
     }
 

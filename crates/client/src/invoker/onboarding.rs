@@ -74,7 +74,7 @@ pub(super) async fn onboard(
     let keystore = keystore.lock().await?;
     provider::refuse_shared_folder(&keystore)?;
     let prepared = match State::load(&keystore)? {
-        Some(State::Onboarded(held)) if held.address == address.as_str() => {
+        Some(State::Onboarded(held)) if held.is_at(&address) => {
             tracing::debug!(ccf = %address, "already onboarded: the credential is not used");
             held.clear_keys(&keystore)?;
             return Invoker::assemble(keystore.clone(), clock);
@@ -134,6 +134,7 @@ pub(super) async fn onboard(
     let onboarding_secret = information.onboarding_secret.take();
     let mut onboarded = Onboarded {
         address: address.to_string(),
+        former_addresses: Vec::new(),
         anchors_pem: enrolment.anchors_pem.clone(),
         distrusted: Vec::new(),
         key: NAME.to_owned(),
@@ -154,11 +155,12 @@ pub(super) async fn onboard(
         let begun = Trust::of(&onboarded);
         named.and_anchors_of(&begun).put(&mut onboarded);
     }
+    onboarded.move_to(&ccf.address());
     renewal::note(&mut onboarded, &DateTime(clock.now()));
     // Left over from another enrolment in this folder.
     onboarded.clear_keys(&keystore)?;
     State::Onboarded(Box::new(onboarded)).store(&keystore)?;
-    tracing::info!(invoker = %id, ccf = %address, "onboarded");
+    tracing::info!(invoker = %id, ccf = %ccf.address(), "onboarded");
     Invoker::assemble(keystore.clone(), clock)
 }
 

@@ -71,7 +71,8 @@ impl Wish {
 }
 
 impl Invoker {
-    /// Agrees on the method for each AEF with the CAPIF core function. What was agreed on for others stays.
+    /// Agrees on the method for each AEF with the CAPIF core function (TS 29.222 clause 5.6.2.2, TS 33.122 clause 6.3.1.2). What was
+    /// agreed on for others stays.
     ///
     /// # Errors
     /// Refuses wishes for a method that this client does not have; otherwise says why the CAPIF core function did not agree, or

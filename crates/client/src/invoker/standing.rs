@@ -26,6 +26,7 @@ use crate::{
     key,
     keystore::{Keystore, KeystoreError},
     token::Tokens,
+    whereabouts::Whereabouts,
 };
 
 /// How long before its end material is at its end: from then on a renewal is waited for.
@@ -57,6 +58,8 @@ pub(super) struct Standing {
     /// Fetched with this secret under this certificate.
     pub(super) tokens: Arc<Tokens>,
     pub(super) trust: Trust,
+    /// Where the core function is.
+    pub(super) whereabouts: Whereabouts,
     pub(super) ends: Ends,
 }
 
@@ -162,10 +165,10 @@ impl Standing {
         let ends = Ends::of(state).map_err(damaged)?;
         let trust = Trust::of(state);
         let anchors = trust.anchors()?;
-        let address: Address = state.address.parse()?;
+        let whereabouts = Whereabouts::from(state.address.parse::<Address>()?);
         let negotiator = |tls12_only| {
             Ccf::negotiating(
-                address.clone(),
+                whereabouts.clone(),
                 anchors.clone(),
                 identity.clone(),
                 clock.clone(),
@@ -182,8 +185,8 @@ impl Standing {
             secret: state.onboarding_secret.clone(),
             negotiator: negotiator(false)?,
             negotiator_tls12: negotiator(true)?,
-            ccf: reach(&address, &anchors, &identity, clock)?,
-            aside: reach(&address, &anchors, &identity, clock)?,
+            ccf: reach(&whereabouts, &anchors, &identity, clock)?,
+            aside: reach(&whereabouts, &anchors, &identity, clock)?,
             aefs: Aefs {
                 anchors,
                 identity,
@@ -192,6 +195,7 @@ impl Standing {
             },
             tokens,
             trust,
+            whereabouts,
             ends,
         })
     }
@@ -199,18 +203,23 @@ impl Standing {
     /// The CAPIF core function as this invoker would see it with other anchors.
     pub(super) fn with_anchors(&self, anchors: &Anchors) -> Result<Ccf, Error> {
         let aefs = &self.aefs;
-        reach(self.ccf.address(), anchors, &aefs.identity, &aefs.clock)
+        reach(&self.whereabouts, anchors, &aefs.identity, &aefs.clock)
     }
 }
 
 fn reach(
-    address: &Address,
+    whereabouts: &Whereabouts,
     anchors: &Anchors,
     identity: &Identity,
     clock: &SharedClock,
 ) -> Result<Ccf, Error> {
     let identity = Some(identity.clone());
-    Ccf::new(address.clone(), anchors.clone(), identity, clock.clone())
+    Ccf::new(
+        whereabouts.clone(),
+        anchors.clone(),
+        identity,
+        clock.clone(),
+    )
 }
 
 pub(super) fn certificate_of(details: &ApiInvokerEnrolmentDetails) -> &str {

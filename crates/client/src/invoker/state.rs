@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::psk::AefPsk;
 use crate::{
+    address::Address,
     error::Error,
     keystore::{Keystore, Locked},
+    whereabouts::remember,
 };
 
 /// The name of the state in the keystore, and of the private key that an enrolment begins with.
@@ -43,6 +45,9 @@ pub(super) struct Pending {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Onboarded {
     pub(super) address: String,
+    /// Where the core function was before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) former_addresses: Vec<String>,
     pub(super) anchors_pem: String,
     /// Keys of authorities that are not believed, as [`capif_spec::renewal::Trust`] has them.
     #[serde(default)]
@@ -126,6 +131,17 @@ impl State {
 }
 
 impl Onboarded {
+    /// Whether the core function is reached by this address, or was.
+    pub(super) fn is_at(&self, address: &Address) -> bool {
+        let mut all = std::iter::once(&self.address).chain(&self.former_addresses);
+        all.any(|known| known == address.as_str())
+    }
+
+    /// The core function is elsewhere for good.
+    pub(super) fn move_to(&mut self, address: &Address) {
+        remember(&mut self.address, &mut self.former_addresses, address);
+    }
+
     /// The private keys that something still needs.
     fn keys_needed(&self) -> impl Iterator<Item = &str> {
         let pending = self.renewal.pending.iter().map(|asked| &asked.key);

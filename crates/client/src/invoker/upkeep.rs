@@ -277,6 +277,7 @@ impl Invoker {
         turn: &mut Turn,
         failed: Option<&Error>,
     ) -> Result<bool, Error> {
+        self.note_move(&turn.standing).await;
         let Some(error) = failed else {
             return Ok(false);
         };
@@ -328,6 +329,26 @@ impl Invoker {
         }
         turn.standing = standing;
         Ok(true)
+    }
+
+    /// Puts on the disk where the core function is for good, if that was heard. Where it cannot be put there, it is heard again.
+    async fn note_move(&self, heard: &Standing) {
+        let Some(address) = heard.whereabouts.news() else {
+            return;
+        };
+        let note = async {
+            {
+                let keystore = self.shared.keystore.lock().await?;
+                let mut state = self.own_state(&keystore)?;
+                state.move_to(&address);
+                state.revision = state.revision.saturating_add(1);
+                State::Onboarded(state).store(&keystore)?;
+            }
+            self.take_over(heard)
+        };
+        if let Err(error) = note.await {
+            tracing::warn!(%address, %error, "the new address of the core function was not kept");
+        }
     }
 
     /// Does what is due.
@@ -456,6 +477,10 @@ impl Invoker {
             let mut changed = false;
             if let Some(trust) = trust {
                 trust.put(&mut state);
+                changed = true;
+            }
+            if let Some(address) = under.whereabouts.news() {
+                state.move_to(&address);
                 changed = true;
             }
             if settles == Some(state.renewals) {

@@ -48,7 +48,8 @@ struct Wanted<'a> {
 }
 
 impl Provider {
-    /// What an invoker may do with an API at the first API exposing function; `None` if no policy limits it.
+    /// What an invoker may do with an API at the first API exposing function (TS 29.222 clause 5.7.2.2); `None` if no policy
+    /// limits it.
     ///
     /// # Errors
     /// As for every request to the CAPIF core function.
@@ -64,7 +65,7 @@ impl Provider {
             encoded(invoker.as_str())
         );
         let call = Call::get("the question about an access control policy", path);
-        let list: AccessControlPolicyList = match self.aef().send(call).await {
+        let list: AccessControlPolicyList = match self.ask(self.aef(), call).await {
             Ok(answer) => answer.json()?,
             Err(error) if error.refused_with() == Some(StatusCode::NOT_FOUND) => return Ok(None),
             Err(error) => return Err(error),
@@ -89,7 +90,7 @@ impl Provider {
                 api_invoker_id: invoker,
                 wanted,
             })?;
-        let answer = self.aef().send(call).await?;
+        let answer = self.ask(self.aef(), call).await?;
         let allowance: Allowance = answer.json()?;
         if allowance.granted > wanted {
             return Err(answer.unusable("it grants more calls than were asked for"));
@@ -97,8 +98,8 @@ impl Provider {
         Ok(allowance)
     }
 
-    /// Asks for the end of an invoker's authorization for these APIs at the first API exposing function; `false` if there was
-    /// none.
+    /// Asks for the end of an invoker's authorization for these APIs at the first API exposing function (TS 29.222 clause
+    /// 5.6.2.5); `false` if there was none.
     ///
     /// # Errors
     /// As for every request to the CAPIF core function.
@@ -121,7 +122,7 @@ impl Provider {
             extra: Default::default(),
         };
         let call = Call::new("the revocation", Method::POST, path).json(&notice)?;
-        match self.aef().send(call).await {
+        match self.ask(self.aef(), call).await {
             Ok(_) => Ok(true),
             Err(error) if error.refused_with() == Some(StatusCode::NOT_FOUND) => Ok(false),
             Err(error) => Err(error),

@@ -20,7 +20,7 @@ use crate::{
 const ENHANCED_EVENT_REPORT: &str = "4";
 
 impl Provider {
-    /// Subscribes the first API exposing function to events.
+    /// Subscribes the first API exposing function to events (TS 29.222 clause 5.4.2.2).
     ///
     /// # Errors
     /// As for every request to the CAPIF core function.
@@ -31,14 +31,14 @@ impl Provider {
     ) -> Result<SubscriptionId, Error> {
         let call = Call::new("the subscription", Method::POST, self.subscriptions())
             .json(&subscription(events, destination))?;
-        let answer = self.aef().send(call).await?;
+        let answer = self.ask(self.aef(), call).await?;
         answer
             .created_id()
             .map(SubscriptionId::from)
             .ok_or_else(|| answer.unusable("its `Location` names no subscription"))
     }
 
-    /// Replaces a subscription.
+    /// Replaces a subscription (TS 29.222 clause 5.4.2.5).
     ///
     /// # Errors
     /// As for every request to the CAPIF core function.
@@ -54,10 +54,10 @@ impl Provider {
             self.subscription(id),
         )
         .json(&subscription(events, destination))?;
-        self.aef().send(call).await.map(drop)
+        self.ask(self.aef(), call).await.map(drop)
     }
 
-    /// Ends a subscription.
+    /// Ends a subscription (TS 29.222 clause 5.4.2.3).
     ///
     /// # Errors
     /// As for every request to the CAPIF core function.
@@ -67,11 +67,11 @@ impl Provider {
             Method::DELETE,
             self.subscription(id),
         );
-        self.aef().send(call).await.map(drop)
+        self.ask(self.aef(), call).await.map(drop)
     }
 
     /// How an invoker authenticates at the first API exposing function, and what it may call there; `None` if the CAPIF core
-    /// function knows of nothing (TS 33.122 clause 6.5.1).
+    /// function knows of nothing (TS 29.222 clause 5.6.2.4, TS 33.122 clause 6.5.1).
     ///
     /// # Errors
     /// As for every request to the CAPIF core function.
@@ -84,7 +84,7 @@ impl Provider {
             encoded(invoker.as_str())
         );
         let call = Call::get("the question about an invoker", path);
-        match self.aef().send(call).await {
+        match self.ask(self.aef(), call).await {
             Ok(answer) => answer.json().map(Some),
             Err(error) if error.refused_with() == Some(StatusCode::NOT_FOUND) => Ok(None),
             Err(error) => Err(error),
@@ -100,10 +100,10 @@ impl Provider {
             "the fetch of token keys",
             "/.well-known/jwks.json".to_owned(),
         );
-        self.aef().send(call).await?.json()
+        self.ask(self.aef(), call).await?.json()
     }
 
-    /// Reports invocations. They go out as those of the API exposing function that the log names.
+    /// Reports invocations (TS 29.222 clause 5.8.2.2). They go out as those of the API exposing function that the log names.
     ///
     /// # Errors
     /// Refuses a log of somebody else; otherwise as for every request to the CAPIF core function.
@@ -119,7 +119,7 @@ impl Provider {
             })?;
         let path = format!("/api-invocation-logs/v1/{}/logs", encoded(aef.id.as_str()));
         let call = Call::new("the invocation log", Method::POST, path).json(log)?;
-        aef.send(call).await.map(drop)
+        self.ask(aef, call).await.map(drop)
     }
 
     fn subscriptions(&self) -> String {

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use capif_spec::common::{ApiProviderDomainId, DateTime};
 use capif_transport::{Anchors, Identity, SharedClock};
+use time::OffsetDateTime;
 
 use super::{damaged, state, trust};
 use crate::{
-    address::Address,
     ccf::{Answer, Call, Ccf},
     error::Error,
+    key,
     keystore::Keystore,
+    whereabouts::Whereabouts,
 };
 
 /// A function of the domain.
@@ -23,22 +26,32 @@ pub(super) struct Function<Id> {
 /// By what a function proves itself.
 pub(super) struct Means {
     pub(super) identity: Identity,
+    /// When the certificate ends.
+    pub(super) ends: OffsetDateTime,
     /// The CAPIF core function, reached under this certificate.
     ccf: Ccf,
+    domain_id: ApiProviderDomainId,
+    clock: SharedClock,
 }
 
 /// How the CAPIF core function is reached.
 pub(super) struct Reach {
-    address: Address,
+    whereabouts: Whereabouts,
     pub(super) anchors: Anchors,
+    domain_id: ApiProviderDomainId,
     clock: SharedClock,
 }
 
 impl Reach {
-    pub(super) fn new(held: &state::Registered, clock: &SharedClock) -> Result<Self, Error> {
+    pub(super) fn new(
+        held: &state::Registered,
+        whereabouts: &Whereabouts,
+        clock: &SharedClock,
+    ) -> Result<Self, Error> {
         Ok(Self {
-            address: held.address.parse()?,
+            whereabouts: whereabouts.clone(),
             anchors: trust::anchors(held)?,
+            domain_id: held.domain_id.clone(),
             clock: clock.clone(),
         })
     }
@@ -106,16 +119,32 @@ impl Means {
                 "private key and certificate do not belong together",
             )
         })?;
+        let (_, ends) =
+            key::life(&held.certificate_pem).map_err(|reason| damaged(keystore, reason))?;
         let ccf = Ccf::new(
-            reach.address.clone(),
+            reach.whereabouts.clone(),
             reach.anchors.clone(),
             Some(identity.clone()),
             reach.clock.clone(),
         )?;
-        Ok(Self { identity, ccf })
+        Ok(Self {
+            identity,
+            ends,
+            ccf,
+            domain_id: reach.domain_id.clone(),
+            clock: reach.clock.clone(),
+        })
     }
 
     pub(super) async fn send(&self, call: Call<'_>) -> Result<Answer, Error> {
+        // Nobody would take it, and what helps is not what the handshake's end tells.
+        if self.ends <= self.clock.now() {
+            return Err(Error::RegistrationEnded {
+                domain_id: self.domain_id.clone(),
+                ended: DateTime(self.ends),
+                refusal: None,
+            });
+        }
         self.ccf.send(call).await
     }
 }

@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Provider {
-    /// Publishes an API; one of the same name that this provider published before is replaced, so that repeating it does no
+    /// Publishes an API (TS 29.222 clause 5.3.2.2); one of the same name that this provider published before is replaced, so that repeating it does no
     /// harm, also when two processes do it at the same time. The answer carries the id.
     ///
     /// # Errors
@@ -25,7 +25,7 @@ impl Provider {
         let mut new = api.clone();
         new.api_id = None;
         let call = Call::new("the publication", Method::POST, self.service_apis()).json(&new)?;
-        match self.apf.send(call).await {
+        match self.ask(&self.apf, call).await {
             Ok(answer) => described(&answer),
             // Another process of this provider may have taken the name in between.
             Err(error) if error.refused_with().is_some_and(is_of_name) => {
@@ -45,7 +45,7 @@ impl Provider {
         Ok(same.filter_map(|published| published.api_id).next())
     }
 
-    /// Replaces the description of a published API.
+    /// Replaces the description of a published API (TS 29.222 clause 5.3.2.5).
     ///
     /// # Errors
     /// As for every request to the CAPIF core function.
@@ -62,7 +62,7 @@ impl Provider {
             self.service_api(id),
         )
         .json(&api)?;
-        let answer = self.apf.send(call).await?;
+        let answer = self.ask(&self.apf, call).await?;
         if answer.has_body() {
             described(&answer)
         } else {
@@ -71,35 +71,35 @@ impl Provider {
         }
     }
 
-    /// Withdraws an API.
+    /// Withdraws an API (TS 29.222 clause 5.3.2.3).
     ///
     /// # Errors
     /// As for every request to the CAPIF core function.
     pub async fn unpublish(&self, id: &ServiceApiId) -> Result<(), Error> {
         let call = Call::new("the withdrawal", Method::DELETE, self.service_api(id));
-        self.apf.send(call).await.map(drop)
+        self.ask(&self.apf, call).await.map(drop)
     }
 
-    /// One published API; `None` if it is not there any more.
+    /// One published API; `None` if it is not there any more (TS 29.222 clause 5.3.2.4).
     ///
     /// # Errors
     /// As for every request to the CAPIF core function.
     pub async fn api(&self, id: &ServiceApiId) -> Result<Option<ServiceApiDescription>, Error> {
         let call = Call::get("the question about a published API", self.service_api(id));
-        match self.apf.send(call).await {
+        match self.ask(&self.apf, call).await {
             Ok(answer) => described(&answer).map(Some),
             Err(error) if error.refused_with() == Some(StatusCode::NOT_FOUND) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// What this provider has published.
+    /// What this provider has published (TS 29.222 clause 5.3.2.4).
     ///
     /// # Errors
     /// As for every request to the CAPIF core function.
     pub async fn apis(&self) -> Result<Vec<ServiceApiDescription>, Error> {
         let call = Call::get("the list of published APIs", self.service_apis());
-        self.apf.send(call).await?.json()
+        self.ask(&self.apf, call).await?.json()
     }
 
     fn service_apis(&self) -> String {

@@ -72,7 +72,7 @@ pub(super) async fn register(
     let keystore = keystore.lock().await?;
     refuse_folder_of_invoker(&keystore)?;
     let prepared = match State::load(&keystore)? {
-        Some(State::Registered(held)) if held.address == address.as_str() => {
+        Some(State::Registered(held)) if held.is_at(address.as_str()) => {
             tracing::debug!(ccf = %address, "already registered: the credential is not used");
             let version = keystore.version(NAME)?;
             return Provider::assemble(keystore.clone(), *held, version, &clock);
@@ -103,9 +103,10 @@ pub(super) async fn register(
     .bearer(&bundle.credential)
     .advice(advice);
     let answer = ccf.send(call).await?;
-    let registered = accept(&keystore, bundle, &address, pending, &answer, clock.now())?;
+    let mut registered = accept(&keystore, bundle, &address, pending, &answer, clock.now())?;
+    registered.move_to(&ccf.address());
     registered.store(&keystore)?;
-    tracing::info!(domain = %registered.domain_id, ccf = %address, "registered");
+    tracing::info!(domain = %registered.domain_id, ccf = registered.address, "registered");
     let version = keystore.version(NAME)?;
     Provider::assemble(keystore.clone(), registered, version, &clock)
 }
@@ -241,6 +242,8 @@ fn accept(
     };
     Ok(Registered {
         address: address.to_string(),
+        former_addresses: Vec::new(),
+        superseded: false,
         anchors_pem: bundle.anchors_pem.clone(),
         domain_id,
         domain_name: bundle.domain_name.clone(),

@@ -51,10 +51,7 @@ impl Provider {
             return Ok(Renewed::Elsewhere);
         }
         let (mut held, _) = state::registered(&keystore)?;
-        let requests = match held.renewal.clone() {
-            Some(requests) => requests,
-            None => prepare(&keystore, &mut held)?,
-        };
+        let requests = requests(&keystore, &mut held)?;
         let path = format!(
             "/api-provider-management/v1/registrations/{}",
             encoded(self.domain_id.as_str())
@@ -74,6 +71,7 @@ impl Provider {
         let renewed = accept(&keystore, held, &requests, &answer, self.clock.now())?;
         self.keep(&keystore, &renewed)?;
         drop(keystore);
+        self.note_move().await;
         tracing::info!(domain = %self.domain_id, "the certificates of all functions are renewed");
         self.activate().await;
         Ok(Renewed::Here)
@@ -127,6 +125,14 @@ impl Provider {
     }
 }
 
+/// The requests that wait for an answer, or new ones.
+pub(super) fn requests(keystore: &Locked, held: &mut Registered) -> Result<Vec<Requested>, Error> {
+    match held.renewal.clone() {
+        Some(requests) => Ok(requests),
+        None => prepare(keystore, held),
+    }
+}
+
 /// Makes the key pairs and requests, and puts all on the disk.
 fn prepare(keystore: &Locked, held: &mut Registered) -> Result<Vec<Requested>, Error> {
     held.renewals = held.renewals.saturating_add(1);
@@ -157,14 +163,14 @@ fn prepare(keystore: &Locked, held: &mut Registered) -> Result<Vec<Requested>, E
 }
 
 /// Forgets a renewal that was refused: the next one begins anew.
-fn give_up(keystore: &Locked, mut held: Registered) -> Result<(), Error> {
+pub(super) fn give_up(keystore: &Locked, mut held: Registered) -> Result<(), Error> {
     held.renewal = None;
     held.store(keystore)?;
     held.clear_keys(keystore)
 }
 
 /// All functions as they are, but with new keys: what is left out would be removed.
-fn patch(held: &Registered, requests: &[Requested]) -> ApiProviderEnrolmentDetailsPatch {
+pub(super) fn patch(held: &Registered, requests: &[Requested]) -> ApiProviderEnrolmentDetailsPatch {
     let functions = held.functions().zip(requests).enumerate();
     let functions = functions.map(|(index, (function, request))| {
         let mut details = ApiProviderFunctionDetails {
@@ -191,7 +197,7 @@ fn patch(held: &Registered, requests: &[Requested]) -> ApiProviderEnrolmentDetai
 }
 
 /// Takes the answer in if every function got a certificate for its own new key.
-fn accept(
+pub(super) fn accept(
     keystore: &Locked,
     mut held: Registered,
     requests: &[Requested],
@@ -234,12 +240,13 @@ fn accept(
         replaced.push(std::mem::replace(&mut function.key, request.key.clone()));
     }
     held.renewal = None;
+    held.superseded = false;
     held.replaced.append(&mut replaced);
     Ok(held)
 }
 
 /// Whether repeating a request that was refused in this way is of no use.
-fn is_final(status: StatusCode) -> bool {
+pub(super) fn is_final(status: StatusCode) -> bool {
     matches!(
         status,
         StatusCode::BAD_REQUEST

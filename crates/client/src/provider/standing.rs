@@ -26,6 +26,8 @@ pub struct Standing {
     pub renew_after: OffsetDateTime,
     /// Why it asks, if it does, and until when it is to be done.
     pub demand: Option<(RenewalReason, OffsetDateTime)>,
+    /// Since when another certificate of the domain is there that was used, and from when on the one that asked does not count.
+    pub superseded: Option<(OffsetDateTime, OffsetDateTime)>,
     /// The roots that it names; none if it has no such list.
     pub anchors: Option<Anchors>,
     /// What it says of the first API exposing function's certificate, to be shown along with it (RFC 6066 section 8).
@@ -39,9 +41,12 @@ impl Provider {
     /// # Errors
     /// As for every request to the CAPIF core function.
     pub async fn standing(&self) -> Result<Standing, Error> {
+        let asked = self.aef_identity().fingerprint();
         let mut standing: Option<Standing> = None;
         for (id, means) in self.functions() {
-            let of_one = match status(id, &means).await? {
+            let told = status(id, &means).await;
+            self.note_move().await;
+            let of_one = match told? {
                 Some(status) => self.read(&status)?,
                 None => self.by_life(&means)?,
             };
@@ -49,6 +54,12 @@ impl Provider {
                 None => of_one,
                 Some(before) => before.and(of_one, id == self.aef().id.as_str()),
             });
+        }
+        if standing
+            .as_ref()
+            .is_some_and(|told| told.superseded.is_some())
+        {
+            self.note_superseded(asked).await;
         }
         // Holds because a domain has an AMF.
         standing.ok_or_else(|| Error::Usage("the domain has no function".to_owned()))
@@ -73,7 +84,7 @@ impl Provider {
     fn read(&self, status: &RenewalStatus) -> Result<Standing, Error> {
         let unusable = |reason: String| Error::BadAnswer {
             operation: OPERATION,
-            address: self.address.clone(),
+            address: self.ccf_address(),
             reason,
         };
         let ocsp_response = match &status.ocsp_response {
@@ -92,9 +103,19 @@ impl Provider {
             expires: status.certificate_expires.0,
             renew_after: status.renew_after.0,
             demand: demand.map(|demand| (demand.reason.clone(), demand.deadline.0)),
+            superseded: status
+                .superseded
+                .as_ref()
+                .map(|superseded| (superseded.since.0, superseded.until.0)),
             anchors: Some(crate::trust::listed(&status.trust).map_err(unusable)?),
             ocsp_response,
         })
+    }
+
+    /// Whether the certificate with which a renewal would be asked for has ended: see [`Provider::register_again`].
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.amf.means().ends <= self.clock.now()
     }
 
     fn by_life(&self, means: &Means) -> Result<Standing, Error> {
@@ -104,6 +125,7 @@ impl Provider {
             expires: ends,
             renew_after: begins + (ends - begins) * 2 / 3,
             demand: None,
+            superseded: None,
             anchors: None,
             ocsp_response: None,
         })
@@ -121,6 +143,7 @@ impl Standing {
             expires: self.expires.min(other.expires),
             renew_after: self.renew_after.min(other.renew_after),
             demand,
+            superseded: self.superseded.or(other.superseded),
             anchors: other.anchors.or(self.anchors),
             ocsp_response: if is_first_aef {
                 other.ocsp_response

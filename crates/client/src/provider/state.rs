@@ -4,9 +4,11 @@ use capif_spec::common::{ApiProviderDomainId, ApiProviderFunctionId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    address::Address,
     error::Error,
     invoker,
     keystore::{Keystore, Locked, Version},
+    whereabouts::remember,
 };
 
 /// The name of the state in the keystore.
@@ -47,6 +49,9 @@ pub(super) struct Requested {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Registered {
     pub(super) address: String,
+    /// Where the core function was before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) former_addresses: Vec<String>,
     pub(super) anchors_pem: String,
     pub(super) domain_id: ApiProviderDomainId,
     pub(super) domain_name: String,
@@ -66,9 +71,23 @@ pub(super) struct Registered {
     /// The names of private keys that are of no use once the certificates in their place have been used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) replaced: Vec<String>,
+    /// Whether somebody else has the certificates, outside of this folder: they are not taken back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) superseded: bool,
 }
 
 impl Registered {
+    /// Whether the core function is reached by this address, or was.
+    pub(super) fn is_at(&self, address: &str) -> bool {
+        let mut all = std::iter::once(&self.address).chain(&self.former_addresses);
+        all.any(|known| known == address)
+    }
+
+    /// The core function is elsewhere for good.
+    pub(super) fn move_to(&mut self, address: &Address) {
+        remember(&mut self.address, &mut self.former_addresses, address);
+    }
+
     /// The functions: AMF, APF, then the AEFs.
     pub(super) fn functions(&self) -> impl Iterator<Item = &Certified> {
         [&self.amf, &self.apf].into_iter().chain(&self.aefs)

@@ -7,6 +7,8 @@ mod calls;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod moved;
+#[cfg(test)]
 mod negotiation;
 #[cfg(test)]
 mod offboarding;

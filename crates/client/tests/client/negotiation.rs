@@ -257,6 +257,36 @@ async fn refusals_of_the_token_endpoint_keep_their_form() {
     assert!(matches!(error, Error::Refused { .. }), "{error}");
 }
 
+/// Who comes too soon, or at a busy time, comes again when it was told to; not if that is far off.
+#[tokio::test]
+async fn who_is_asked_to_come_again_soon_does() {
+    let world = World::new().await;
+    let invoker = world.onboarded().await;
+    for status in [429, 503] {
+        let mut turned_away = false;
+        world.ccf.forget();
+        world.unusual(move |_| {
+            let again = std::mem::replace(&mut turned_away, true);
+            (!again).then(|| problem(status, "later").with("retry-after", "1"))
+        });
+        let api = format!("api-{status}");
+        invoker.token(&scope(&api)).await.unwrap();
+        assert_eq!(world.ccf.count("POST", TOKEN), 2, "{status}");
+    }
+    for after in [
+        "60",
+        "18446744073709551615",
+        "Fri, 01 Jan 2100 00:00:00 GMT",
+        "-1",
+    ] {
+        world.ccf.forget();
+        world.unusual(move |_| Some(problem(429, "later").with("retry-after", after)));
+        let error = invoker.token(&scope("weather")).await.unwrap_err();
+        assert!(matches!(error, Error::Refused { .. }), "{error}");
+        assert_eq!(world.ccf.count("POST", TOKEN), 1, "{after}");
+    }
+}
+
 #[tokio::test]
 async fn unusable_tokens_are_refused() {
     let world = World::new().await;

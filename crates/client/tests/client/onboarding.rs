@@ -191,7 +191,7 @@ async fn refusals_say_what_to_do() {
         (500, ErrorKind::Refused, "the fault is on its side"),
         (503, ErrorKind::Refused, "try again later"),
         (504, ErrorKind::TimedOut, "the fault is on its side"),
-        (308, ErrorKind::Refused, "not followed"),
+        (302, ErrorKind::Refused, "not followed"),
     ] {
         world.unusual(move |_| {
             let reply = problem(status, "evil \u{1b}[31m\u{202e}text\r\nsecond line");

@@ -2,6 +2,7 @@
 
 mod controlling;
 mod renewal;
+mod reuse;
 
 use std::sync::{Arc, Mutex};
 
@@ -16,7 +17,10 @@ use capif_spec::{
 };
 use serde_json::{Value, json};
 
-use crate::world::{CREDENTIAL, Reply, Seen, World, answer, problem};
+use crate::{
+    moved::{elsewhere, on},
+    world::{CREDENTIAL, Reply, Seen, World, answer, problem, usual},
+};
 
 const REGISTRATIONS: &str = "/api-provider-management/v1/registrations";
 const SERVICE_APIS: &str = "/published-apis/v1/apf-1/service-apis";
@@ -465,4 +469,36 @@ async fn deregistering_leaves_nothing_behind() {
     let provider = try_register(&third, two_aefs()).await.unwrap();
     provider.deregister().await.unwrap_err();
     assert!(third.folder().exists());
+}
+
+/// What is said for good by a core function that has moved is kept, and the bundle of before still opens the folder.
+#[tokio::test]
+async fn a_core_function_that_has_moved_is_followed() {
+    let world = world(|_, _| None).await;
+    let provider = try_register(&world, two_aefs()).await.unwrap();
+    let new = elsewhere(&world).await;
+    let known = Arc::clone(&world.facts);
+    new.script(move |seen| match seen.path.as_str() {
+        SERVICE_APIS => answer(200, &json!([])),
+        _ => usual(&known, seen),
+    });
+    let to = new.address.clone();
+    let status = Arc::new(Mutex::new(307));
+    let says = Arc::clone(&status);
+    world.unusual(move |seen| Some(on(*says.lock().unwrap(), &to, seen)));
+
+    provider.apis().await.unwrap();
+    assert_eq!(provider.ccf_address(), world.ccf.address);
+    *status.lock().unwrap() = 308;
+    provider.apis().await.unwrap();
+    assert_eq!(provider.ccf_address(), new.address);
+    world.ccf.forget();
+    provider.apis().await.unwrap();
+
+    let opened = try_register(&world, two_aefs()).await.unwrap();
+    assert_eq!(opened.ccf_address(), new.address);
+    opened.apis().await.unwrap();
+    assert!(world.ccf.seen().is_empty());
+    // Another process of the folder hears of it by the folder.
+    assert!(!provider.reload().unwrap());
 }

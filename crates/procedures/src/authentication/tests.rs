@@ -148,7 +148,7 @@ fn information_for_each_method() {
             Some(Pki),
             json!({
                 "caPem": ["the trust anchor"],
-                "x5t#S256": invoker("INV").certificate.fingerprint.as_str(),
+                "x5t#S256": invoker("INV").certificate.fingerprint.to_string(),
             }),
         ),
         // Its key was never made, or is gone.
@@ -178,7 +178,7 @@ fn nothing_secret_is_told() {
         let answer = told("AEF1", &context, &apis(), (true, true)).unwrap();
         let text = serde_json::to_string(&answer).unwrap();
         let secret = invoker("INV").onboard_secret.unwrap();
-        assert!(!text.contains(secret.as_str()), "{text}");
+        assert!(!text.contains(&secret.to_string()), "{text}");
         assert!(!text.contains("psk"), "{text}");
     }
 }

@@ -54,7 +54,7 @@ fn granted_to(
 
 fn terms(lifetime_seconds: i64) -> TokenTerms {
     TokenTerms {
-        is_lenient: false,
+        deployed_secret: None,
         jti: "token".to_owned(),
         lifetime_seconds,
         renewal: rotation_terms(),
@@ -195,6 +195,56 @@ fn ids_and_secret_must_be_of_one_invoker() {
         granted_to(&other, Some(&both()), &own),
         Err(TokenRefusal::InvalidClient),
         "the secret of another invoker"
+    );
+}
+
+/// Where deployed clients are served, the word that they all send counts as the secret of an invoker that does not renew its own; no
+/// other wrong one does, and no certificate of somebody else.
+#[test]
+fn the_word_of_deployed_clients_is_the_one_exception() {
+    let word = digest(0xdd);
+    let asked = |invoker: &Invoker, request: &TokenRequest<'_>| {
+        let terms = TokenTerms {
+            deployed_secret: Some(word.clone()),
+            ..terms(600)
+        };
+        let policy = policy(&[Psk, Pki, Oauth]);
+        grant(
+            request,
+            invoker,
+            Some(&both()),
+            apis().iter(),
+            &policy,
+            terms,
+            &now(),
+        )
+    };
+    let with = |secret: Option<Digest>| TokenRequest {
+        secret,
+        ..request()
+    };
+    let claims = asked(&invoker("INV"), &with(Some(word.clone()))).unwrap();
+    assert_eq!(claims.aud, None);
+    assert!(asked(&invoker("INV"), &request()).is_ok(), "its own secret");
+    let mut renewing = invoker("INV");
+    renewing.renewal.agreed = true;
+    let elsewhere = TokenRequest {
+        certificate: certificate(9).fingerprint,
+        ..with(Some(word.clone()))
+    };
+    for (case, invoker, request) in [
+        ("no secret", invoker("INV"), with(None)),
+        ("another word", invoker("INV"), with(Some(digest(0x5f)))),
+        ("who renews", renewing, with(Some(word.clone()))),
+        ("another certificate", invoker("INV"), elsewhere),
+    ] {
+        let refusal = asked(&invoker, &request);
+        assert_eq!(refusal, Err(TokenRefusal::InvalidClient), "{case}");
+    }
+    // Strictly it is a wrong secret like any other.
+    assert_eq!(
+        granted_to(&invoker("INV"), Some(&both()), &with(Some(word.clone()))),
+        Err(TokenRefusal::InvalidClient)
     );
 }
 

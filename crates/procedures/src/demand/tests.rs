@@ -105,7 +105,7 @@ fn the_operator_asks() {
         .ask(DemandReason::Operator, renewable("INV1"))
         .unwrap();
     let mut expected = renewable("INV1");
-    expected.renewal.demand = Some(asked_for(DemandReason::Operator));
+    expected.renewal.demand = Some(Box::new(asked_for(DemandReason::Operator)));
     assert_eq!(left(&changes), expected);
     assert_eq!(heard(&changes), ["INV1"]);
     assert_eq!(changes.steps.len(), 2);
@@ -127,25 +127,25 @@ fn half_way() -> Invoker {
     };
     let mut invoker = renewable("INV1");
     invoker.certificate = numbered("01", 1);
-    invoker.renewal.successor = Some(Successor {
-        public_key_text: "next".to_owned(),
+    invoker.renewal.successor = Some(Box::new(Successor {
+        public_key_text: "next".into(),
         certificate: numbered("02", 2),
         onboard_secret: Some(digest(0x5f)),
         secret_expires: None,
-    });
+    }));
     invoker.renewal.retiring = vec![Retiring {
         certificate: numbered("03", 3),
         onboard_secret: Some(digest(0x5d)),
         secret_expires: None,
         until: at("2026-01-31T13:00:00Z"),
     }];
-    invoker.renewal.handover = Some(Handover {
+    invoker.renewal.handover = Some(Box::new(Handover {
         request: "r1".to_owned(),
         credential: None,
         public_key_text: digest(9),
         secret: Some(SealedKey::new("sealed")),
         until: None,
-    });
+    }));
     invoker
 }
 
@@ -161,7 +161,7 @@ fn a_compromise_takes_everything_at_once() {
     let invoker = left(&changes);
     assert_eq!(
         invoker.renewal.demand,
-        Some(asked_for(DemandReason::Compromise))
+        Some(Box::new(asked_for(DemandReason::Compromise)))
     );
     assert_eq!(invoker.renewal.suspended, Some(now()));
     assert_eq!(invoker.renewal.successor, None);
@@ -236,18 +236,18 @@ fn demands_follow_one_another() {
         (Compromise, Compromise, Compromise, earlier.clone()),
     ] {
         let mut invoker = renewable("INV1");
-        invoker.renewal.demand = Some(Demand {
+        invoker.renewal.demand = Some(Box::new(Demand {
             reason: before,
             since: earlier.clone(),
             deadline: at("2026-02-01T00:00:00Z"),
-        });
+        }));
         invoker.renewal.suspended = (before == Compromise).then(|| earlier.clone());
         let asked = left(&Scene::new().ask(then, invoker).unwrap());
-        let expected = Demand {
+        let expected = Box::new(Demand {
             reason,
             since,
             deadline: deadline(),
-        };
+        });
         assert_eq!(asked.renewal.demand, Some(expected), "{before:?}, {then:?}");
         let shut = asked.renewal.suspended.is_some();
         assert_eq!(shut, reason == Compromise, "{before:?}, {then:?}");
@@ -301,7 +301,11 @@ fn nothing_secret_is_told() {
     for step in changes.steps {
         if let Change::Append { value, .. } = step {
             let text = String::from_utf8(value).unwrap();
-            for secret in ["sealed", digest(0x5e).as_str(), digest(0x5f).as_str()] {
+            for secret in [
+                "sealed",
+                &digest(0x5e).to_string(),
+                &digest(0x5f).to_string(),
+            ] {
                 assert!(!text.contains(secret), "{text}");
             }
         }
@@ -321,7 +325,7 @@ fn a_function_is_asked() {
         let changes = ask_function(&request, &held);
         let [(expect, asked)] = written::<ProviderFunction>(&changes).try_into().unwrap();
         assert_eq!(expect, Expect::At(REVISION));
-        assert_eq!(asked.renewal.demand, Some(asked_for(reason)));
+        assert_eq!(asked.renewal.demand, Some(Box::new(asked_for(reason))));
         let shut = (reason == DemandReason::Compromise).then(now);
         assert_eq!(asked.renewal.suspended, shut);
         assert_eq!(asked.certificate, held.record.certificate);
@@ -333,7 +337,7 @@ fn a_function_is_asked() {
 fn who_is_late_is_shut() {
     let scene = Scene::new();
     let mut late = half_way();
-    late.renewal.demand = Some(asked_for(DemandReason::Operator));
+    late.renewal.demand = Some(Box::new(asked_for(DemandReason::Operator)));
     let before = DateTime(deadline().0 - time::Duration::nanoseconds(1));
     let held = versioned(late.clone());
     assert!(suspend(&held, scene.around(), &before).is_empty());

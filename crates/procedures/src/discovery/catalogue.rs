@@ -10,17 +10,23 @@ use std::{
     sync::Arc,
 };
 
-use capif_spec::common::{AefId, ApiProviderDomainId, ApiProviderFunctionId};
+use capif_spec::{
+    common::{AefId, ApiProviderDomainId, ApiProviderFunctionId},
+    publish_service::InterfaceDescription,
+};
 
 use super::{
     Criteria, Sight,
     bounds::{Bounds, Wanted},
     counts::Counts,
-    facets::{Facet, Index, Lists, Numbers, facets},
+    facets::{Facet, Index, Lists, Numbers, facets, interface},
     policy::Bound,
     texts::{Text, Texts},
 };
-use crate::{changes::Versioned, state::ServiceApi};
+use crate::{
+    changes::Versioned,
+    state::{ApiReach, ServiceApi},
+};
 
 /// Published APIs.
 #[derive(Debug, Default)]
@@ -79,11 +85,45 @@ impl Catalogue {
     /// The APIs that any of these AEFs exposes, by their ids.
     #[must_use]
     pub fn of_aefs<'a>(&self, aefs: impl Iterator<Item = &'a AefId>) -> Vec<&ServiceApi> {
-        let numbers = aefs.flat_map(|aef| self.index.with(Facet::Aef, aef.as_str()));
-        let mut apis: Vec<&ServiceApi> = numbers
-            .filter_map(|number| self.at(*number))
-            .map(Slot::api)
-            .collect();
+        self.listed(aefs.flat_map(|aef| self.index.with(Facet::Aef, aef.as_str())))
+    }
+
+    /// The APIs within a reach, by their ids.
+    pub fn within<'a>(
+        &'a self,
+        reach: &ApiReach,
+    ) -> impl Iterator<Item = &'a ServiceApi> + Clone + use<'a> {
+        let listed = match (&reach.api_names, &reach.domain) {
+            (Some(names), _) => {
+                let names = names.iter();
+                let numbers = names.flat_map(|name| self.index.with(Facet::Name, name));
+                let mut listed = self.listed(numbers);
+                listed.retain(|api| reach.includes(api));
+                Some(listed)
+            }
+            (None, Some(domain)) => {
+                Some(self.listed(self.index.with(Facet::Domain, domain.as_str()).iter()))
+            }
+            (None, None) => None,
+        };
+        let all = listed.is_none().then(|| self.iter());
+        let listed = listed.into_iter().flatten();
+        all.into_iter().flatten().chain(listed)
+    }
+
+    /// The APIs that are exposed at the interface of an address, however that is written, by their ids.
+    pub(super) fn at_interface(&self, address: &InterfaceDescription) -> Vec<&ServiceApi> {
+        self.listed(
+            self.index
+                .with(Facet::Interface, &interface(address))
+                .iter(),
+        )
+    }
+
+    /// The APIs at these numbers, each once, by their ids.
+    fn listed<'a>(&'a self, numbers: impl Iterator<Item = &'a u32>) -> Vec<&'a ServiceApi> {
+        let apis = numbers.filter_map(|number| self.at(*number));
+        let mut apis: Vec<&ServiceApi> = apis.map(Slot::api).collect();
         apis.sort_by(|one, other| one.id.cmp(&other.id));
         apis.dedup_by(|one, other| one.id == other.id);
         apis

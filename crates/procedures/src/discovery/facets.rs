@@ -2,10 +2,13 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use capif_spec::{common::NetSliceId, publish_service::AefLocation};
+use capif_spec::{
+    common::NetSliceId,
+    publish_service::{AefLocation, InterfaceDescription},
+};
 
 use super::{Criteria, VendorCriterion, matching::path};
-use crate::state::ServiceApi;
+use crate::{aefpsk, security_method::offers, state::ServiceApi};
 
 /// What is indexed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,10 +35,12 @@ pub(super) enum Facet {
     Vendor,
     Apf,
     Domain,
+    /// Interfaces, see [`interface`].
+    Interface,
 }
 
 /// How many facets there are.
-const FACETS: usize = Facet::Domain as usize + 1;
+const FACETS: usize = Facet::Interface as usize + 1;
 
 /// Stands for an API that is bound to no slice. No slice is written like this.
 const EVERY_SLICE: &str = "";
@@ -208,6 +213,7 @@ pub(super) fn facets(api: &ServiceApi) -> impl Iterator<Item = (Facet, Cow<'_, s
     let stands = profiles()
         .filter_map(|profile| profile.aef_location.as_ref())
         .flat_map(places);
+    let addresses = offers(api).map(|offer| interface(&offer.address()));
     own.into_iter()
         .chain(of_profiles)
         .chain(of_versions)
@@ -219,6 +225,12 @@ pub(super) fn facets(api: &ServiceApi) -> impl Iterator<Item = (Facet, Cow<'_, s
         .filter_map(|(facet, value)| Some((facet, Cow::Borrowed(value?))))
         .chain(slices.map(|text| (Facet::Slice, text)))
         .chain(stands.map(|text| (Facet::Place, text.into())))
+        .chain(addresses.map(|text| (Facet::Interface, text.into())))
+}
+
+/// The same text for the same interface, and for addresses that are written alike.
+pub(super) fn interface(address: &InterfaceDescription) -> String {
+    aefpsk::interface_information(address).unwrap_or_else(|| format!("{address:?}"))
 }
 
 /// The same text for ids of the same slice.

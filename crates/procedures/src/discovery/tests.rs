@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use capif_spec::discover_service::DiscoveredApis;
+use capif_spec::{common::AefId, discover_service::DiscoveredApis};
 use serde_json::{Value, json};
 
 use super::*;
@@ -17,6 +17,7 @@ mod indexing;
 mod model;
 mod open;
 mod policies;
+mod published;
 mod scale;
 mod tallies;
 

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use capif_spec::common::{AefId, ApiProviderDomainId};
 
-use crate::state::{ApiReach, Role, SecurityContext, ServiceApi, Subscription};
+use crate::{
+    discovery::Published,
+    state::{ApiReach, Role, SecurityContext, ServiceApi, Subscription},
+};
 
 /// Those who hear of an API invoker besides itself: the functions of the provider domains whose APIs it reaches, and the AEFs
 /// with which it has an agreement. Nobody else's functions learn that it exists (TS 23.222 AR-4.3.3-c).
@@ -23,7 +26,7 @@ impl Circle {
     pub fn of<'a>(
         reach: &ApiReach,
         context: Option<&SecurityContext>,
-        apis: impl Iterator<Item = &'a ServiceApi>,
+        apis: impl Published<'a>,
     ) -> Self {
         let entries = context.iter().flat_map(|context| &context.entries);
         let mut circle = Self {
@@ -34,7 +37,7 @@ impl Circle {
             (Some(domain), None) => drop(circle.domains.insert(domain.clone())),
             (None, None) => circle.everywhere = true,
             (_, Some(_)) => {
-                for api in apis.filter(|api| reach.includes(api)) {
+                for api in apis.within(reach) {
                     if !circle.domains.contains(&api.domain_id) {
                         circle.domains.insert(api.domain_id.clone());
                     }

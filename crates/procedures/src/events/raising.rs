@@ -59,7 +59,8 @@ pub(super) fn notification(
 }
 
 /// Whether an AEF's subscription tells it of an event about an invoker that it knows, and at once: one that reports periodically or a
-/// limited number of times may keep the AEF waiting, or silent. At an address that is not of https nobody is told anything.
+/// limited number of times may keep the AEF waiting, or silent. At an address that is not of https whoever is on the way can keep
+/// it: that does not count.
 pub(crate) fn is_told_of_invoker(
     subscription: &Subscription,
     event: CapifEvent,

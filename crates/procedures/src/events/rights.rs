@@ -47,6 +47,17 @@ static TABLE: [(CapifEvent, [bool; 4]); 16] = [
     ),
 ];
 
+/// Who may see an event, in words.
+pub(super) fn seers(event: &CapifEvent) -> String {
+    let all = [Role::ApiInvoker, Role::Aef, Role::Apf, Role::Amf];
+    let seers = all.into_iter().filter(|role| may_see(*role, event));
+    let seers: Vec<&str> = seers.map(Role::as_str).collect();
+    match seers.is_empty() {
+        true => "nobody".to_owned(),
+        false => seers.join(", "),
+    }
+}
+
 /// Whether who plays this part may see an event. Of those that the standard does not name there is one: only who takes calls has
 /// something to do about it.
 pub(super) fn may_see(role: Role, event: &CapifEvent) -> bool {

@@ -179,6 +179,7 @@ fn accept(
     {
         return Err(Refusal::EventNotAllowed {
             event: event.to_string(),
+            expected: rights::seers(event),
         });
     }
     wanted.supported_features = wanted

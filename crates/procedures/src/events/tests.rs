@@ -242,7 +242,7 @@ fn rights_to_events() {
         }));
         match subscribe(subscriber, wanted, "SUB".into(), 0, &now()) {
             Ok(_) => true,
-            Err(Refusal::EventNotAllowed { event: refused }) => {
+            Err(Refusal::EventNotAllowed { event: refused, .. }) => {
                 assert_eq!(refused, event);
                 false
             }

@@ -429,24 +429,24 @@ fn renewing(id: &str) -> Invoker {
     invoker.certificate = numbered("01", 1);
     invoker.renewal = Renewal {
         agreed: true,
-        successor: Some(Successor {
-            public_key_text: "next".to_owned(),
+        successor: Some(Box::new(Successor {
+            public_key_text: "next".into(),
             certificate: numbered("02", 2),
             onboard_secret: Some(digest(0x5f)),
             secret_expires: None,
-        }),
+        })),
         retiring: vec![
             retiring(numbered("03", 3)),
             retiring(ended),
             retiring(certificate(5)),
         ],
-        handover: Some(Handover {
+        handover: Some(Box::new(Handover {
             request: "r1".to_owned(),
             credential: None,
             public_key_text: digest(9),
             secret: Some(SealedKey::new("sealed")),
             until: None,
-        }),
+        })),
         ..Renewal::default()
     };
     invoker
@@ -468,10 +468,12 @@ fn every_certificate_is_revoked() {
         ),
     ] {
         let mut leaving = renewing("INV1");
-        leaving.renewal.demand = demanded.map(|reason| Demand {
-            reason,
-            since: now(),
-            deadline: now(),
+        leaving.renewal.demand = demanded.map(|reason| {
+            Box::new(Demand {
+                reason,
+                since: now(),
+                deadline: now(),
+            })
         });
         let changes = removed(&versioned(leaving), &[]);
         let revoked: Vec<_> = written::<RevokedCertificate>(&changes)

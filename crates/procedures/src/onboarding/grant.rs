@@ -16,6 +16,7 @@ use capif_spec::{
 use super::{APIS_MAX, criteria};
 use crate::{
     changes::Changes,
+    discovery::Published,
     events,
     refusal::Refusal,
     state::{ApiReach, ServiceApi, Subscription},
@@ -98,7 +99,7 @@ pub(super) fn grant<'a>(
     allowance: &ApiReach,
     wanted: BTreeSet<String>,
     criteria: &[OnboardingCriteria],
-    apis: impl Iterator<Item = &'a ServiceApi>,
+    apis: impl Published<'a>,
 ) -> Result<Grant, Denial> {
     criteria::bounded(criteria)?;
     let (within, beyond): (BTreeSet<String>, BTreeSet<String>) =
@@ -189,14 +190,14 @@ struct Judged<'a> {
 fn judge<'a>(
     criteria: &[OnboardingCriteria],
     considered: &ApiReach,
-    apis: impl Iterator<Item = &'a ServiceApi>,
+    apis: impl Published<'a>,
 ) -> Judged<'a> {
     let mut judged = Judged::default();
     if criteria.is_empty() {
         return judged;
     }
     let mut unmet: BTreeMap<&str, Vec<&ServiceApi>> = BTreeMap::new();
-    for api in apis.filter(|api| considered.includes(api)) {
+    for api in apis.within(considered) {
         if criteria::meets(criteria, api) {
             judged.fit.insert(api.description.api_name.clone());
         } else {

@@ -26,9 +26,10 @@ use super::{
 };
 use crate::{
     changes::{Changes, Expect, Versioned},
+    discovery::Published,
     refusal::Refusal,
     rotation::Terms,
-    state::{Invoker, PendingEnrolment, PendingOnboarding, PendingWish, Rejection, ServiceApi},
+    state::{Invoker, PendingEnrolment, PendingOnboarding, PendingWish, Rejection},
 };
 
 /// How many requests may wait at a time.
@@ -181,7 +182,7 @@ pub(super) fn standing(held: &PendingEnrolment) -> Result<(), Refusal> {
 /// As [`admit`], and where the operator has decided otherwise before.
 pub fn approve<'a>(
     held: &Versioned<PendingEnrolment>,
-    apis: impl Iterator<Item = &'a ServiceApi> + Clone,
+    apis: impl Published<'a>,
     terms: &Terms,
     queue: Queue,
     now: &DateTime,

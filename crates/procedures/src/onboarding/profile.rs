@@ -12,10 +12,10 @@ use time::Duration;
 
 use super::EXPIRATION_TIME;
 use crate::{
-    discovery,
+    discovery::{self, Published},
     refusal::Refusal,
     security_method::methods_of,
-    state::{ApiReach, Certificate, Invoker, ServiceApi},
+    state::{ApiReach, Certificate, Invoker, Pem, ServiceApi},
 };
 
 /// The largest list of APIs that an answer holds in full, in bytes of JSON.
@@ -26,7 +26,7 @@ pub(super) const LIST_MAX: usize = 1000;
 
 /// The part of an answer that certificate and secret are in.
 pub(super) struct Handed<'a> {
-    pub(super) public_key_text: &'a str,
+    pub(super) public_key_text: &'a Pem,
     pub(super) certificate: &'a Certificate,
     /// The Onboard_Secret, in the one answer that hands it over.
     pub(super) secret: Option<Redacted>,
@@ -54,7 +54,7 @@ pub(super) fn represent<'a>(
     handed: Handed<'_>,
     echo: Echo,
     refused: Vec<EnrolFailReason>,
-    apis: impl Iterator<Item = &'a ServiceApi>,
+    apis: impl Published<'a>,
 ) -> ApiInvokerEnrolmentDetails {
     let Echo {
         of_details: mut extra,
@@ -84,12 +84,12 @@ pub(super) fn represent<'a>(
         RenewalTerms::default()
     };
     terms.write(&mut information_extra);
-    let allowed = allowed(apis.filter(|api| invoker.reach.includes(api)));
+    let allowed = allowed(apis.within(&invoker.reach));
     ApiInvokerEnrolmentDetails {
         api_invoker_id: Some(invoker.id.clone()),
         onboarding_information: OnboardingInformation {
-            api_invoker_public_key: handed.public_key_text.to_owned(),
-            api_invoker_certificate: Some(handed.certificate.pem.clone()),
+            api_invoker_public_key: handed.public_key_text.to_string(),
+            api_invoker_certificate: Some(handed.certificate.pem.to_string()),
             onboarding_secret: handed.secret,
             onboarding_criteria: (!invoker.criteria.is_empty()).then(|| invoker.criteria.clone()),
             extra: information_extra,
@@ -134,19 +134,17 @@ fn allowed<'a>(apis: impl Iterator<Item = &'a ServiceApi>) -> Vec<ServiceApiDesc
 
 /// Whether an Onboard_Secret is due. An API that is wanted but not yet published may turn out to use Method 3, so only an
 /// enrolment whose every API is known not to needs no secret (TS 33.122 clause 6.1 step 6).
-pub(super) fn needs_secret<'a>(
-    reach: &ApiReach,
-    apis: impl Iterator<Item = &'a ServiceApi>,
-) -> bool {
-    let mut unpublished = reach.api_names.clone();
-    let mut oauth = reach.api_names.is_none();
-    for api in apis.filter(|api| reach.includes(api)) {
-        oauth |= offers(api, &SecurityMethod::Oauth);
-        if let Some(names) = &mut unpublished {
-            names.remove(&api.description.api_name);
+pub(super) fn needs_secret<'a>(reach: &ApiReach, apis: impl Published<'a>) -> bool {
+    let Some(mut unpublished) = reach.api_names.clone() else {
+        return true;
+    };
+    for api in apis.within(reach) {
+        if offers(api, &SecurityMethod::Oauth) {
+            return true;
         }
+        unpublished.remove(&api.description.api_name);
     }
-    oauth || unpublished.is_some_and(|names| !names.is_empty())
+    !unpublished.is_empty()
 }
 
 fn offers(api: &ServiceApi, method: &SecurityMethod) -> bool {

@@ -10,9 +10,10 @@ use capif_spec::{
 
 use super::{Credential, Echo, enrolment_terms, grant, in_use, profile};
 use crate::{
+    discovery::Published,
     refusal::Refusal,
     rotation,
-    state::{Digest, Handover, Invoker, ServiceApi},
+    state::{Digest, Handover, Invoker},
 };
 
 /// Gives the answer again. `invokers` are all that there are; `open` opens the sealed secret of one. A credential that `has_ended`
@@ -25,7 +26,7 @@ pub fn again<'a>(
     credential: &Credential,
     has_ended: bool,
     mut invokers: impl Iterator<Item = &'a Invoker>,
-    apis: impl Iterator<Item = &'a ServiceApi> + Clone,
+    apis: impl Published<'a>,
     open: &dyn Fn(&Invoker, &Handover) -> Option<Redacted>,
     now: &DateTime,
 ) -> Result<ApiInvokerEnrolmentDetails, Refusal> {

@@ -272,7 +272,7 @@ fn one_commit_makes_profile_use_and_event() {
     let (changes, _) = completed(admission, &apis, &[aef, apf, deaf, other]);
 
     let mut profile = invoker_within("INV", names(&["weather"]));
-    profile.public_key_text = "the key as it was sent".to_owned();
+    profile.public_key_text = "the key as it was sent".into();
     profile.information = Some("an invoker".to_owned());
     profile.allowance = Some(ApiReach::default());
     let used = CredentialUse {

@@ -28,12 +28,13 @@ use super::{
 use crate::{
     changes::{Changes, Expect, Versioned},
     delivery::{Delivery, agreed_features},
+    discovery::Published,
     events::Circle,
     refusal::Refusal,
     rotation::{self, Around, Ended, Fingerprints, Standing, Terms},
     state::{
         Certificate, CertificateOrder, Digest, Handover, Invoker, PendingEnrolment, PendingWish,
-        PublicKey, Role, ServiceApi, Subscription, Successor,
+        PublicKey, Role, Subscription, Successor,
     },
 };
 
@@ -250,7 +251,7 @@ struct Due {
 pub fn plan<'a>(
     wish: &Wish,
     held: &Versioned<Invoker>,
-    apis: impl Iterator<Item = &'a ServiceApi> + Clone,
+    apis: impl Published<'a>,
     means: Means<'_>,
 ) -> Result<Plan, Denial> {
     if *means.standing == Standing::No {
@@ -273,6 +274,7 @@ pub fn plan<'a>(
     if wish.is_patch && !updated.features.has(PATCH_UPDATE) && !updated.renewal.agreed {
         return Err(Refusal::FeatureNotAgreed {
             feature: "PatchUpdate",
+            member: "/supportedFeatures",
         }
         .into());
     }
@@ -347,7 +349,7 @@ pub fn plan<'a>(
 fn choose<'a>(
     wish: &Wish,
     updated: &mut Invoker,
-    apis: impl Iterator<Item = &'a ServiceApi>,
+    apis: impl Published<'a>,
 ) -> Result<Grant, Denial> {
     let criteria = wish.criteria();
     let same_criteria = criteria
@@ -368,9 +370,8 @@ fn choose<'a>(
         .flatten()
         .map(|api| &api.api_name)
         .collect();
-    let apis: Vec<&ServiceApi> = apis.collect();
-    let answered = apis.iter().filter(|api| updated.reach.includes(api));
-    let answered: BTreeSet<&String> = answered
+    let answered: BTreeSet<&String> = apis
+        .within(&updated.reach)
         .take(profile::LIST_MAX)
         .map(|api| &api.description.api_name)
         .collect();
@@ -385,7 +386,7 @@ fn choose<'a>(
         updated.criteria = criteria;
     }
     let allowance = updated.allowance.as_ref().unwrap_or(&updated.reach);
-    let grant = grant::grant(allowance, wanted, &updated.criteria, apis.into_iter())?;
+    let grant = grant::grant(allowance, wanted, &updated.criteria, apis)?;
     updated.reach = grant.reach.clone();
     Ok(grant)
 }
@@ -394,14 +395,14 @@ fn choose<'a>(
 fn step<'a>(
     wish: &Wish,
     updated: &Invoker,
-    apis: impl Iterator<Item = &'a ServiceApi>,
+    apis: impl Published<'a>,
     means: Means<'_>,
 ) -> Result<Step, Refusal> {
     let Some(information) = wish.information.as_ref().filter(|_| !wish.keeps) else {
         return Ok(Step::Keep);
     };
     let text = &information.api_invoker_public_key;
-    let is_same = *text == updated.public_key_text;
+    let is_same = updated.public_key_text == **text;
     if !updated.renewal.agreed {
         return if is_same && is_unchanged(information, updated) {
             Ok(Step::Keep)
@@ -425,7 +426,7 @@ fn step<'a>(
         None => match handover.filter(|held| held.public_key_text == digest) {
             Some(held) => name(&held.request)?,
             None if is_same => return Ok(Step::Keep),
-            None => name(digest.as_str())?,
+            None => name(&digest.to_string())?,
         },
     };
     if let Some(held) = handover.filter(|held| held.request == name.as_str()) {
@@ -461,7 +462,7 @@ fn is_unchanged(information: &OnboardingInformation, invoker: &Invoker) -> bool 
     let certificate = information.api_invoker_certificate.as_ref();
     let secret = information.onboarding_secret.as_ref();
     let secret = secret.map(|secret| Digest::of(secret.expose().as_bytes()));
-    certificate.is_none_or(|text| text.trim() == invoker.certificate.pem.trim())
+    certificate.is_none_or(|text| text.trim() == invoker.certificate.pem.to_string().trim())
         && secret.is_none_or(|digest| Some(digest) == invoker.onboard_secret)
 }
 
@@ -537,7 +538,7 @@ impl Plan {
     pub fn complete<'a, S>(
         self,
         issued: Option<Issued>,
-        apis: impl Iterator<Item = &'a ServiceApi> + Clone,
+        apis: impl Published<'a>,
         own: impl Iterator<Item = &'a Versioned<Subscription>>,
         mut around: Around<'a, S>,
         tally: &Tally,
@@ -639,7 +640,7 @@ fn renew(
         until: None,
     };
     let successor = Successor {
-        public_key_text: due.public_key_text,
+        public_key_text: due.public_key_text.into(),
         certificate: issued.certificate,
         secret_expires: digest
             .as_ref()
@@ -647,7 +648,7 @@ fn renew(
         onboard_secret: digest,
     };
     let ended = rotation::hand_over(updated, successor, terms.overlap, now);
-    updated.renewal.handover = Some(handover);
+    updated.renewal.handover = Some(Box::new(handover));
     (due.name, text, ended)
 }
 

@@ -9,6 +9,9 @@ use capif_spec::{
 /// 5 ProtocDataFormats_Ext1, 6 ApiStatusMonitoring, 7 EdgeApp_2, 8 RNAA, 9 VendorExt, 10 SliceBasedAPIExposure.
 pub const FEATURES: &str = "3ff";
 
+/// Feature 2: descriptions are changed by PATCH too.
+pub(super) const PATCH_UPDATE: u32 = 2;
+
 /// Takes out of a description what belongs to one feature.
 type Strip = fn(&mut ServiceApiDescription);
 

@@ -304,7 +304,8 @@ fn a_new_name_moves_the_claim() {
 /// TS 29.222 clause 8.2.4.2.11: a PATCH carries these members and vendors' (TS 29.222 clause 7.11), and no other.
 #[test]
 fn members_that_can_be_patched() {
-    let held = api("API", "weather", &[profile("AEF", &[Pki])]);
+    let mut held = api("API", "weather", &[profile("AEF", &[Pki])]);
+    held.description.supported_features = Some("2".into());
     let allowed = [
         ("apiStatus", json!({ "aefIds": [] })),
         ("aefProfiles", json!([profile("AEF2", &[Oauth])])),
@@ -347,11 +348,28 @@ fn members_that_can_be_patched() {
     }
 }
 
+/// TS 29.222 clause 7.8, table 8.2.6-1: PATCH is for descriptions with which PatchUpdate was agreed on.
+#[test]
+fn what_was_not_agreed_on_is_not_patched() {
+    let mut held = api("API", "weather", &[profile("AEF", &[Pki])]);
+    let patch = wire(json!({ "description": "a text" }));
+    for (agreed, taken) in [(None, false), (Some("3fd"), false), (Some("2"), true)] {
+        held.description.supported_features = agreed.map(Into::into);
+        let refusal = patched(&held, &patch).err();
+        let expected = (!taken).then_some(Refusal::FeatureNotAgreed {
+            feature: "PatchUpdate",
+            member: "/supportedFeatures",
+        });
+        assert_eq!(refusal, expected, "{agreed:?}");
+    }
+}
+
 /// RFC 7396 section 2: a member is replaced, merged if it is an object, and taken away by null; what comes out must still be a
 /// description.
 #[test]
 fn what_a_patch_makes() {
     let mut held = api("API", "weather", &[profile("AEF", &[Pki])]);
+    held.description.supported_features = Some("2".into());
     held.description.description = Some("before".to_owned());
     held.description.shareable_info =
         Some(wire(json!({ "isShareable": true, "capifProvDoms": ["a"] })));

@@ -10,7 +10,7 @@ use capif_spec::{
 };
 use serde_json::{Value, json};
 
-use super::HOSTS_MEMBER;
+use super::{HOSTS_MEMBER, PATCH_UPDATE};
 use crate::{
     changes::Versioned,
     refusal::Refusal,
@@ -29,12 +29,18 @@ const NOT_PATCHABLE: [&str; 5] = [
 /// The registration that a merge patch (RFC 7396) makes of the present one.
 ///
 /// # Errors
-/// Refuses results that are no registration.
+/// Refuses where PatchUpdate was not agreed on (TS 29.222 clause 7.8), and results that are no registration.
 pub fn patched(
     domain: &ProviderDomain,
     functions: &[Versioned<ProviderFunction>],
     patch: &serde_json::Map<String, Value>,
 ) -> Result<ApiProviderEnrolmentDetails, Refusal> {
+    if !domain.features.has(PATCH_UPDATE) {
+        return Err(Refusal::FeatureNotAgreed {
+            feature: "PatchUpdate",
+            member: "/suppFeat",
+        });
+    }
     let functions: Vec<ApiProviderFunctionDetails> = functions
         .iter()
         .map(|held| details_of(&held.record))
@@ -76,7 +82,7 @@ pub(super) fn details_of(
     let mut details = ApiProviderFunctionDetails {
         api_prov_func_id: Some(function.id.clone()),
         reg_info: RegistrationInformation {
-            api_prov_pub_key: function.public_key_text.clone(),
+            api_prov_pub_key: function.public_key_text.to_string(),
             api_prov_cert: None,
             extra: function.key_extra.clone(),
         },

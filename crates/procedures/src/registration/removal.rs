@@ -51,7 +51,7 @@ where
     let mut changes = Changes::new();
     changes.delete::<ProviderDomain>(id.as_str(), Expect::At(domain.revision));
     for credential in credentials.filter(|held| held.reach.domain.as_ref() == Some(id)) {
-        changes.delete::<RegisteredCredential>(credential.token.as_str(), Expect::Any);
+        changes.delete::<RegisteredCredential>(credential.token.to_string(), Expect::Any);
     }
     let mut rules = around.rules.clone();
     for rule in around.rules.iter() {

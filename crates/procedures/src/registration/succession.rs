@@ -60,12 +60,12 @@ pub(super) struct Clock<'a> {
 /// Whether a text is the key of a known function: the one in use, or the one that will be.
 pub(super) fn has_key(function: &ProviderFunction, text: &str) -> bool {
     let successor = function.renewal.successor.as_ref();
-    function.public_key_text == text
-        || successor.is_some_and(|successor| successor.public_key_text == text)
+    function.public_key_text == *text
+        || successor.is_some_and(|successor| successor.public_key_text == *text)
 }
 
-/// The certificate that a function has for a key. What was handed over last comes first, so that a request that is repeated is
-/// answered alike; one in use does when it is not time for another.
+/// The certificate that a function has for a key. What was handed over last comes first, as long as it lasts, so that a request
+/// that is repeated is answered alike; one in use does when it is not time for another.
 pub(super) fn held<'a>(
     function: &'a ProviderFunction,
     key: &PublicKey,
@@ -75,6 +75,7 @@ pub(super) fn held<'a>(
     successor
         .map(|successor| &successor.certificate)
         .filter(|certificate| certificate.public_key == key.digest)
+        .filter(|certificate| *clock.now < certificate.not_after)
         .filter(|certificate| !(clock.is_outdated)(certificate))
         .or_else(|| {
             let certificate = &function.certificate;
@@ -90,7 +91,7 @@ fn is_due(function: &ProviderFunction, clock: Clock<'_>) -> bool {
         certificate: &function.certificate,
         secret_expires: None,
         since: clock.since,
-        demand: function.renewal.demand.as_ref(),
+        demand: function.renewal.demand.as_deref(),
     };
     let is_old = (clock.is_outdated)(&function.certificate)
         || rotation::renew_after(lives, clock.now) <= *clock.now;

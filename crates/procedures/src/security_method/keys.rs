@@ -6,8 +6,6 @@
 //! What may surprise: an interface that two AEFs claim has no key. Both would be given the same one, since P0 names the
 //! interface alone, and could then pass for the invoker at each other.
 
-use std::collections::BTreeMap;
-
 use capif_spec::{
     common::{AefId, DateTime},
     publish_service::InterfaceDescription,
@@ -21,8 +19,9 @@ use super::{
 };
 use crate::{
     aefpsk::{self, Profile},
+    discovery::Published,
     rotation,
-    state::{AefPsk, AefPsks, Digest, Invoker, SealedKey, SecurityContext, ServiceApi},
+    state::{AefPsk, AefPsks, Digest, Invoker, SealedKey, SecurityContext},
 };
 
 /// The CAPIF-1e session that carries a negotiation, and what seals the keys that are derived from it.
@@ -48,15 +47,15 @@ pub(super) struct Place {
 
 /// The interfaces in question, each once in each way that it is written. Nothing when one of them has no key: without a usable
 /// address, claimed by another AEF too, or published with two versions of TLS.
-pub(super) fn places<'a>(
-    concerned: impl Iterator<Item = Offer<'a>>,
-    claims: &Claims,
+pub(super) fn places<'o, 'a>(
+    concerned: impl Iterator<Item = Offer<'o>>,
+    apis: &impl Published<'a>,
 ) -> Option<Vec<Place>> {
     let mut places: Vec<Place> = Vec::new();
     for offer in concerned {
         let address = offer.address();
         let information = aefpsk::interface_information(&address)?;
-        if claims.of(&information) != Some(&offer.profile.aef_id) {
+        if !is_alone(&offer, &information, apis) {
             return None;
         }
         if places.len() > ENTRIES_MAX {
@@ -88,34 +87,15 @@ pub(super) fn places<'a>(
     Some(places)
 }
 
-/// Which AEF each published interface belongs to.
-#[derive(Default)]
-pub(super) struct Claims(BTreeMap<String, Option<AefId>>);
-
-impl Claims {
-    pub(super) fn new<'a>(apis: impl Iterator<Item = &'a ServiceApi>) -> Self {
-        let mut claims = BTreeMap::new();
-        for offer in apis.flat_map(offers) {
-            let Some(information) = aefpsk::interface_information(&offer.address()) else {
-                continue;
-            };
-            let aef_id = &offer.profile.aef_id;
-            claims
-                .entry(information)
-                .and_modify(|owner: &mut Option<AefId>| {
-                    if owner.as_ref() != Some(aef_id) {
-                        *owner = None;
-                    }
-                })
-                .or_insert_with(|| Some(aef_id.clone()));
-        }
-        Self(claims)
-    }
-
-    /// The one AEF that an interface belongs to.
-    fn of(&self, information: &str) -> Option<&AefId> {
-        self.0.get(information)?.as_ref()
-    }
+/// Whether an interface belongs to no other AEF than the one whose offer it is.
+fn is_alone<'a>(offer: &Offer<'_>, information: &str, apis: &impl Published<'a>) -> bool {
+    let address = offer.address();
+    let here = apis.at(&address).flat_map(offers);
+    let same = |other: &Offer<'_>| {
+        aefpsk::interface_information(&other.address()).as_deref() == Some(information)
+    };
+    let mut others = here.filter(|other| other.profile.aef_id != offer.profile.aef_id);
+    !others.any(|other| same(&other))
 }
 
 /// Makes the keys of one negotiation.

@@ -7,7 +7,7 @@
 use capif_spec::common::DateTime;
 use serde::{Deserialize, Serialize};
 
-use super::{Certificate, Digest, SealedKey};
+use super::{Certificate, Digest, Pem, SealedKey};
 
 /// The state of renewal of an API invoker or a provider function.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -17,16 +17,16 @@ pub struct Renewal {
     pub agreed: bool,
     /// New material that nobody has been seen to use yet.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub successor: Option<Successor>,
+    pub successor: Option<Box<Successor>>,
     /// Old material that still counts, the newest first; at most [`Renewal::RETIRING_MAX`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub retiring: Vec<Retiring>,
     /// What is needed to give the last answer again.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub handover: Option<Handover>,
+    pub handover: Option<Box<Handover>>,
     /// What the core function asks for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub demand: Option<Demand>,
+    pub demand: Option<Box<Demand>>,
     /// Since when all but its own renewal is taken from the entity, at the AEFs too: from a compromise on, or since it was found
     /// overdue where policy says so. Activation ends it together with the demand.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,7 +63,7 @@ impl Renewal {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Successor {
     /// The public key in the text that was sent.
-    pub public_key_text: String,
+    pub public_key_text: Pem,
     /// The certificate.
     pub certificate: Certificate,
     /// SHA-256 of the Onboard_Secret, for an API invoker that has one.

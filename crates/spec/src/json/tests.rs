@@ -123,7 +123,7 @@ fn names_the_member_of_the_wrong_type() {
         (
             r#"{"apiName":"a","aefProfiles":""}"#,
             "/aefProfiles",
-            "expected a sequence",
+            "expected a list",
         ),
         (
             r#"{"apiName":"a","aefProfiles":[{"aefId":"1","versions":[{"apiVersion":"v1","expiry":"soon"}]}]}"#,
@@ -138,7 +138,7 @@ fn names_the_member_of_the_wrong_type() {
         (
             r#"{"apiName":"a","netSliceInfo":[{"snssai":{"sst":256}}]}"#,
             "/netSliceInfo/0/snssai/sst",
-            "expected u8",
+            "expected a whole number, not too large and not negative",
         ),
     ];
     for (document, pointer, reason) in cases {
@@ -156,7 +156,7 @@ fn names_the_member_of_the_wrong_type() {
     let error = refused::<EventSubscription>(
         r#"{"events":[],"notificationDestination":"","websockNotifConfig":""}"#,
     );
-    assert_eq!(error.pointer, "/websockNotifConfig");
+    assert_eq!(error.to_string(), "/websockNotifConfig: expected an object");
     let error = refused::<ServiceApiDescription>("[]");
     assert_eq!(
         (error.kind, &*error.pointer),

@@ -176,6 +176,39 @@ async fn guarded_clients_dial_what_they_may() {
     );
 }
 
+/// Without TLS too, and nowhere with it.
+#[tokio::test]
+async fn guarded_plain_clients_dial_what_they_may() {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let server = Server::bind_plain(any, Limits::default(), whoami()).unwrap();
+    let port = server.local_addr().port();
+    let client = |allowed: u16| {
+        let guard = move |host: &str, address: SocketAddr| {
+            host == "localhost" && address.ip().is_loopback() && address.port() == allowed
+        };
+        Client::guarded_plain(ClientLimits::default(), Arc::new(guard), None)
+    };
+    let url = format!("http://localhost:{port}/");
+    let answer = within(client(port).request(get(&url))).await.unwrap();
+    assert_eq!(text(answer).await, "HTTP/1.1 1 nobody");
+    for (client, url) in [
+        (client(port + 1), url),
+        (client(port), format!("http://127.0.0.1:{port}/")),
+        (client(port), format!("https://localhost:{port}/")),
+    ] {
+        let refused = within(client.request(get(&url))).await;
+        assert!(
+            matches!(refused, Err(ClientError::Request(_))),
+            "{url}: {refused:?}"
+        );
+    }
+    assert_eq!(
+        server.connections().len(),
+        1,
+        "the one that was let through"
+    );
+}
+
 /// Answers a question for addresses differently each time, as a name server does that means harm.
 struct Rebinding {
     asked: AtomicUsize,
@@ -194,37 +227,45 @@ impl Resolve for Rebinding {
     }
 }
 
-/// P-34: what was judged is what is dialled, whatever the name leads to a moment later.
+/// P-34: what was judged is what is dialled, whatever the name leads to a moment later; with TLS and without.
 #[tokio::test]
 async fn names_that_change_lead_nowhere_else() {
     let site = Site::new(whoami());
-    let forbidden = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (good, bad) = (site.address, forbidden.local_addr().unwrap());
-    let resolver = Arc::new(Rebinding {
-        asked: AtomicUsize::new(0),
-        answers: vec![vec![good], vec![bad], vec![bad, good], vec![]],
-    });
-    let mut answered = 0;
-    for _ in 0..20 {
-        let tls = ClientTls {
-            anchors: Some(site.authority.anchors()),
-            identity: None,
-            clock: site.clock.clone(),
-            session: None,
-            tls12_only: false,
-        };
-        let bounds = Bounds {
-            guard: Arc::new(move |_: &str, address: SocketAddr| address == good),
-            expected: None,
-            resolver: Some(resolver.clone()),
-        };
-        // Each with a pool of its own, so that each looks the name up.
-        let client = Client::guarded(tls, ClientLimits::default(), bounds).unwrap();
-        let url = format!("https://localhost:{}/", good.port());
-        answered += usize::from(within(client.request(get(url))).await.is_ok());
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let plain = Server::bind_plain(any, Limits::default(), whoami()).unwrap();
+    for (scheme, good) in [("https", site.address), ("http", plain.local_addr())] {
+        let forbidden = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let bad = forbidden.local_addr().unwrap();
+        let resolver = Arc::new(Rebinding {
+            asked: AtomicUsize::new(0),
+            answers: vec![vec![good], vec![bad], vec![bad, good], vec![]],
+        });
+        let mut answered = 0;
+        for _ in 0..20 {
+            let tls = ClientTls {
+                anchors: Some(site.authority.anchors()),
+                identity: None,
+                clock: site.clock.clone(),
+                session: None,
+                tls12_only: false,
+            };
+            let bounds = Bounds {
+                guard: Arc::new(move |_: &str, address: SocketAddr| address == good),
+                expected: None,
+                resolver: Some(resolver.clone()),
+            };
+            let limits = ClientLimits::default();
+            // Each with a pool of its own, so that each looks the name up.
+            let client = match scheme {
+                "http" => Client::guarded_plain(limits, bounds.guard, bounds.resolver),
+                _ => Client::guarded(tls, limits, bounds).unwrap(),
+            };
+            let url = format!("{scheme}://localhost:{}/", good.port());
+            answered += usize::from(within(client.request(get(url))).await.is_ok());
+        }
+        assert_eq!(resolver.asked.load(Ordering::Relaxed), 20);
+        assert_eq!(answered, 10);
+        let dialled = tokio::time::timeout(Duration::from_millis(100), forbidden.accept()).await;
+        assert!(dialled.is_err(), "nobody came");
     }
-    assert_eq!(resolver.asked.load(Ordering::Relaxed), 20);
-    assert_eq!(answered, 10);
-    let dialled = tokio::time::timeout(Duration::from_millis(100), forbidden.accept()).await;
-    assert!(dialled.is_err(), "nobody came");
 }

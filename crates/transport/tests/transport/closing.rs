@@ -1,6 +1,7 @@
 //! How connections end: P-29 and P-42 of the promises.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -97,6 +98,100 @@ async fn idle_connections_close_by_predicate() {
     assert!(within(second.send_request(get("/"))).await.is_ok());
 }
 
+/// Whoever calls without a pause loses no call by it, in either version of HTTP.
+#[tokio::test]
+async fn closing_after_responses_fails_no_request() {
+    let site = Arc::new(Site::new(whoami()));
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let one = Arc::clone(&site);
+        clients.spawn(async move {
+            for _ in 0..20 {
+                let mut http1 = one.raw().http1().await;
+                for _ in 0..20 {
+                    if http1.ready().await.is_err() {
+                        break;
+                    }
+                    let answer = http1.send_request(get("/")).await.unwrap();
+                    assert_eq!(answer.status(), StatusCode::OK);
+                    incoming_text(answer).await;
+                }
+            }
+        });
+        let two = Arc::clone(&site);
+        clients.spawn(async move {
+            let http2 = two.client(None);
+            for _ in 0..400 {
+                let answer = http2.request(get(two.url("/"))).await.unwrap();
+                assert_eq!(answer.status(), StatusCode::OK);
+                text(answer).await;
+            }
+        });
+    }
+    let mut closed = 0;
+    while !clients.is_empty() {
+        closed += site
+            .server
+            .connections()
+            .close(|_| true, Closing::AfterResponses);
+        let pause = tokio::time::sleep(Duration::from_millis(3));
+        tokio::select! {
+            done = clients.join_next() => done.unwrap().unwrap(),
+            () = pause => {}
+        }
+    }
+    assert!(closed > 50, "{closed}");
+}
+
+/// Whoever never confirms that it heard of the end could send requests for ever.
+#[tokio::test]
+async fn a_client_that_ignores_the_end_is_not_served_on() {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let handled = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&handled);
+    let site = Site::new(Answers(move |_: Request<Body>, _: Arc<Connection>| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        std::future::ready(Response::new(full("served")))
+    }));
+    let mut raw = site.raw();
+    raw.alpn = Some("h2");
+    let (mut answers, mut requests) = tokio::io::split(raw.connect().await.unwrap());
+    tokio::spawn(async move { tokio::io::copy(&mut answers, &mut tokio::io::sink()).await });
+    requests.write_all(PREFACE).await.unwrap();
+    let mut stream = 1_u32;
+    let mut request = async || {
+        // Ends stream and header: GET, https, `/`, `localhost`.
+        let mut frame = vec![0, 0, 14, 1, 5];
+        frame.extend(stream.to_be_bytes());
+        frame.extend(b"\x82\x87\x84\x01\x09localhost");
+        stream += 2;
+        requests.write_all(&frame).await.is_ok() && requests.flush().await.is_ok()
+    };
+    let served = async |count| {
+        while handled.load(Ordering::SeqCst) < count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(request().await);
+    within(served(1)).await;
+    let closed = site
+        .server
+        .connections()
+        .close(|_| true, Closing::AfterResponses);
+    assert_eq!(closed, 1);
+    within(async {
+        loop {
+            let before = handled.load(Ordering::SeqCst);
+            let sent = request().await;
+            let served = tokio::time::timeout(Duration::from_millis(300), served(before + 1));
+            if !sent || served.await.is_err() {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn connections_without_a_request_close_too() {
     let site = Site::new(whoami());
@@ -120,10 +215,15 @@ async fn connections_without_a_request_close_too() {
     drop(stream);
     within(gone()).await;
 
+    // What has just begun is answered.
     let mut stream = site.raw().connect().await.unwrap();
-    stream.write_all(b"GET / HT").await.unwrap();
+    let (one, other) = GET.split_at(8);
+    stream.write_all(one).await.unwrap();
     close_one().await;
-    assert_eq!(read_to_goodbye(&mut stream).await, "");
+    stream.write_all(other).await.unwrap();
+    let answer = read_to_goodbye(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
     drop(stream);
     within(gone()).await;
 

@@ -5,8 +5,12 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
-use capif_transport::{Body, BodyError, Connection, Limits, boxed, collect, empty, full};
+use capif_transport::{
+    Body, BodyError, BoxError, Connection, Limits, boxed, collect, empty, full, hear_out,
+};
 use http::{Request, Response, StatusCode};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
@@ -30,7 +34,10 @@ async fn a_panic_ends_one_request() {
     assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(answer.headers()["content-type"], "application/problem+json");
     let problem = incoming_text(answer).await;
-    assert_eq!(problem, r#"{"title":"Internal Server Error","status":500}"#);
+    assert_eq!(
+        problem,
+        r#"{"title":"Internal Server Error","status":500,"detail":"the fault is on this side: tell the operator"}"#
+    );
     let answer = within(http1.send_request(get("/"))).await.unwrap();
     assert_eq!(incoming_text(answer).await, "1");
 
@@ -323,4 +330,39 @@ async fn further_connections_wait() {
     assert!(tokio::time::timeout(SHORT, &mut second).await.is_err());
     drop(first);
     assert!(within(second).await.is_ok());
+}
+
+/// An octet that says how many like it are held.
+struct Octet {
+    _held: Arc<()>,
+}
+
+impl AsRef<[u8]> for Octet {
+    fn as_ref(&self) -> &[u8] {
+        b"x"
+    }
+}
+
+/// What nobody wants to know takes no memory, however much of it comes.
+#[tokio::test]
+async fn what_is_merely_heard_out_is_not_kept() {
+    let held = Arc::new(());
+    let body = |count| {
+        let held = Arc::clone(&held);
+        let frames = (0..count).map(move |_| {
+            assert!(Arc::strong_count(&held) < 5);
+            let octet = Bytes::from_owner(Octet {
+                _held: Arc::clone(&held),
+            });
+            Ok::<_, BoxError>(Frame::data(octet))
+        });
+        boxed(StreamBody::new(futures_util::stream::iter(frames)))
+    };
+    let time = Duration::from_secs(10);
+    assert!(hear_out(body(1000), 1000, time).await.is_ok());
+    let refused = hear_out(body(1001), 1000, time).await;
+    assert!(matches!(
+        refused,
+        Err(BodyError::TooLarge { bytes_max: 1000 })
+    ));
 }

@@ -114,12 +114,17 @@ async fn by_nobody_else(world: &World) -> anyhow::Result<String> {
         "supportedFeatures": "0",
     });
     let mut answers = Vec::new();
-    for identity in [None, Some(&bare.identity), Some(&world.rival()?.aef)] {
+    let refused = [
+        (None, 401),
+        (Some(&bare.identity), 403),
+        (Some(&world.rival()?.aef), 403),
+    ];
+    for (identity, status) in refused {
         let said = world
             .to_gateway(identity)?
             .post("/aef-security/v1/revoke-authorization")
             .json(&revocation)
-            .expect(403)
+            .expect(status)
             .await?;
         answers.push(said.gist());
     }

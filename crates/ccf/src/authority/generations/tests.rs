@@ -152,13 +152,13 @@ async fn a_new_issuing_authority_signs_under_the_same_root() {
     assert_ne!(old.surroundings, new.surroundings);
     let root = process.authorities.root_pem();
     for own in [&old, &new] {
-        assert!(verifies(&root, &own.certificate.pem, NOW));
+        assert!(verifies(&root, &own.certificate.pem.to_string(), NOW));
     }
     let demand = process.authorities.demand(&old.certificate).unwrap();
     assert_eq!(demand.deadline.0, NOW + Duration::days(30));
     // Both are told apart by their names too.
     let issuers = [&old, &new].map(|own| {
-        let leaf = X509::from_pem(own.certificate.pem.as_bytes()).unwrap();
+        let leaf = X509::from_pem(own.certificate.pem.to_string().as_bytes()).unwrap();
         format!("{:?}", leaf.issuer_name())
     });
     assert_ne!(issuers[0], issuers[1]);
@@ -186,10 +186,10 @@ async fn who_knows_either_root_verifies_during_the_overlap() {
     for roots in [&old_root, &new_root, &both] {
         // With all that is shown, and with what goes into records.
         assert!(verifies(roots, &new.identity.chain_pem(), NOW));
-        assert!(verifies(roots, &new.certificate.pem, NOW));
+        assert!(verifies(roots, &new.certificate.pem.to_string(), NOW));
     }
-    assert!(verifies(&old_root, &old.certificate.pem, NOW));
-    assert!(!verifies(&new_root, &old.certificate.pem, NOW));
+    assert!(verifies(&old_root, &old.certificate.pem.to_string(), NOW));
+    assert!(!verifies(&new_root, &old.certificate.pem.to_string(), NOW));
     let trust = process.authorities.trust(&world.now());
     assert_eq!(trust.anchors, [new_root.clone(), old_root.clone()]);
     let shown = new.identity.chain_pem();
@@ -215,7 +215,7 @@ async fn who_knows_either_root_verifies_during_the_overlap() {
     assert_eq!(third.certificate.authority, 3);
     assert!(verifies(
         &process.authorities.root_pem(),
-        &third.certificate.pem,
+        &third.certificate.pem.to_string(),
         later
     ));
 }
@@ -241,7 +241,7 @@ async fn a_break_at_any_point_leaves_one_that_signs() {
     assert_eq!(own.certificate.authority, 2);
     assert!(verifies(
         &process.authorities.root_pem(),
-        &own.certificate.pem,
+        &own.certificate.pem.to_string(),
         NOW
     ));
     assert!(process.authorities.at_work(1).is_some());
@@ -307,7 +307,7 @@ async fn before_the_first_roll_over_the_folder_counts() {
     assert_eq!(process.authorities.root_pem(), root);
     assert!(verifies(
         &root,
-        &own(&process, NOW).await.certificate.pem,
+        &own(&process, NOW).await.certificate.pem.to_string(),
         NOW
     ));
 }

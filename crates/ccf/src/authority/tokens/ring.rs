@@ -112,6 +112,11 @@ impl TokenRing {
         self.held.load().ring.clone()
     }
 
+    /// What signs in the place of the ring.
+    pub(crate) fn tls_key(&self) -> Option<&TlsKey> {
+        self.tls_key.as_deref()
+    }
+
     /// A new key, sealed. It counts for nothing until it is committed.
     ///
     /// # Errors
@@ -149,7 +154,7 @@ impl TokenRing {
             keys: keys
                 .filter_map(|key| held.keys.get(&key.kid))
                 .map(|key| key.jwk().clone())
-                .chain(self.tls_key.iter().map(|key| key.jwk().clone()))
+                .chain(self.tls_key.iter().map(|key| key.jwk()))
                 .collect(),
         }
     }
@@ -161,11 +166,7 @@ impl TokenRing {
             return None;
         }
         // The algorithm comes from the key that is named, never from the token.
-        if let Some(key) = self
-            .tls_key
-            .as_ref()
-            .filter(|key| key.is_named(&header.kid))
-        {
+        if let Some(key) = self.tls_key.as_ref().filter(|key| key.kid() == header.kid) {
             return (header.alg == "RS256" && key.signed(token)).then_some(claims);
         }
         if header.alg != "ES256" {

@@ -26,7 +26,7 @@ const COUNTERS_KEY: [u8; 1] = [0];
 const MEMTABLE_BYTES: u64 = 16 << 20;
 
 /// Blocks of sorted files are kept in memory up to this size.
-const CACHE_BYTES: u64 = 32 << 20;
+const CACHE_BYTES: u64 = 16 << 20;
 
 /// Files of the journal are given up from this size on, by writing out what holds on to them.
 const JOURNAL_BYTES: u64 = 128 << 20;

@@ -35,12 +35,12 @@ fn told_of(inv: &Invoker, now: &DateTime) -> Result<Value, Refusal> {
 #[test]
 fn all_certificates_that_count_are_told() {
     let mut inv = invoker("INV");
-    inv.renewal.successor = Some(Successor {
-        public_key_text: "key 2".to_owned(),
+    inv.renewal.successor = Some(Box::new(Successor {
+        public_key_text: "key 2".into(),
         certificate: certificate(2),
         onboard_secret: None,
         secret_expires: None,
-    });
+    }));
     let until = later(Duration::minutes(5));
     inv.renewal.retiring = vec![Retiring {
         certificate: certificate(3),
@@ -75,11 +75,11 @@ fn who_counts_for_nothing_is_unknown() {
 
     for reason in [DemandReason::Compromise, DemandReason::Operator] {
         let mut inv = invoker("INV");
-        inv.renewal.demand = Some(Demand {
+        inv.renewal.demand = Some(Box::new(Demand {
             reason,
             since: now(),
             deadline: end.clone(),
-        });
+        }));
         let compromised = reason == DemandReason::Compromise;
         assert_eq!(told_of(&inv, &last).is_err(), compromised);
         assert_eq!(told_of(&inv, &end), unknown);

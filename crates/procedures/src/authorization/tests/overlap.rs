@@ -12,12 +12,12 @@ fn later(duration: Duration) -> DateTime {
 /// Key and secret 1 are in use, 2 were handed over, 3 retire in five minutes.
 fn renewing() -> Invoker {
     let mut inv = invoker("INV");
-    inv.renewal.successor = Some(Successor {
-        public_key_text: "key 2".to_owned(),
+    inv.renewal.successor = Some(Box::new(Successor {
+        public_key_text: "key 2".into(),
         certificate: certificate(2),
         onboard_secret: Some(digest(2)),
         secret_expires: None,
-    });
+    }));
     inv.renewal.retiring = vec![Retiring {
         certificate: certificate(3),
         onboard_secret: Some(digest(3)),
@@ -133,11 +133,11 @@ fn dead_secrets_get_nothing() {
 
     for reason in [DemandReason::Compromise, DemandReason::Operator] {
         let mut asked_to = inv.clone();
-        asked_to.renewal.demand = Some(Demand {
+        asked_to.renewal.demand = Some(Box::new(Demand {
             reason,
             since: now(),
             deadline: until.clone(),
-        });
+        }));
         let compromised = reason == DemandReason::Compromise;
         assert_eq!(asked(&asked_to, 1, 0x5e, &last).is_err(), compromised);
         assert_eq!(asked(&asked_to, 1, 0x5e, &until).err(), refused);

@@ -168,3 +168,17 @@ fn few_are_looked_at() {
         0
     );
 }
+
+/// Neither an enrolment for some names nor a negotiation with an AEF looks at more APIs than are concerned.
+#[test]
+fn enrolments_and_negotiations_look_at_what_they_are_about() {
+    let catalogue = &many(COUNT);
+    let names = names(&["name-7", "name-900"]);
+    assert_eq!(catalogue.within(&names).count(), 6);
+    let domain = domain_only("DOM7");
+    assert_eq!(catalogue.within(&domain).count(), 20);
+    let aef = AefId::from(format!("AEF{:032x}", 7));
+    assert_eq!(catalogue.around(&aef).count(), 20);
+    let elsewhere = wire(json!({ "ipv4Addr": "192.0.2.2", "port": 443 }));
+    assert_eq!(catalogue.at(&elsewhere).count(), 0);
+}

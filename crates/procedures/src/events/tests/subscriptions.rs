@@ -137,7 +137,8 @@ fn a_subscription_is_replaced() {
     assert_eq!(
         replace(Subscriber::Function(&aef), &held, refused, &now()).unwrap_err(),
         Refusal::EventNotAllowed {
-            event: "SOMETHING_ELSE".to_owned()
+            event: "SOMETHING_ELSE".to_owned(),
+            expected: "nobody".to_owned(),
         }
     );
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     changes::Kind,
     fixtures::*,
-    state::{ApiReach, Demand, DemandReason, Retiring, RevokedCertificate, SealedKey},
+    state::{ApiReach, Demand, DemandReason, Retiring, RevokedCertificate, SealedKey, ServiceApi},
 };
 
 mod approval;
@@ -246,7 +246,8 @@ fn patch_needs_its_feature() {
     assert_eq!(
         refusal,
         Refusal::FeatureNotAgreed {
-            feature: "PatchUpdate"
+            feature: "PatchUpdate",
+            member: "/supportedFeatures",
         }
     );
     let agrees = details(json!({ "supportedFeatures": "F" }));

@@ -189,15 +189,15 @@ fn nothing_of_a_domain_is_left() {
     let own = |id: &str, role, number: u8| {
         let mut own = function(id, role, number);
         own.certificate.serial = format!("{number:02x}");
-        own.renewal.successor = Some(crate::state::Successor {
-            public_key_text: "next".to_owned(),
+        own.renewal.successor = Some(Box::new(crate::state::Successor {
+            public_key_text: "next".into(),
             certificate: Certificate {
                 serial: format!("{number:02x}a"),
                 ..certificate(number + 10)
             },
             onboard_secret: None,
             secret_expires: None,
-        });
+        }));
         own.renewal.retiring = vec![crate::state::Retiring {
             certificate: Certificate {
                 serial: format!("{number:02x}b"),

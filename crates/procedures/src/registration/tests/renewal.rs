@@ -80,6 +80,22 @@ fn a_new_key_makes_a_successor() {
     assert_eq!(answered(&answer)[2], row("AEF", "AEF", 9));
 }
 
+/// A successor that ended before anybody used it is no answer any more: its key gets another certificate.
+#[test]
+fn a_successor_that_has_ended_is_replaced() {
+    let (changes, _) = completed(at(&all(9), &stored(&functions()), &now()), &[], &[]);
+    let mut functions = functions();
+    functions[2] = aef(&changes);
+    let ends = certificate(9).not_after;
+    let before = DateTime(ends.0 - Duration::nanoseconds(1));
+    let of_aef = |now: &DateTime| {
+        let plan = at(&all(9), &stored(&functions), now);
+        plan.orders().any(|order| order.id() == "AEF")
+    };
+    assert!(!of_aef(&before));
+    assert!(of_aef(&ends));
+}
+
 /// Another key replaces a successor that nobody used; that one counts for an overlap yet, in case somebody has it.
 #[test]
 fn another_key_replaces_the_successor() {
@@ -129,11 +145,11 @@ fn a_demand_decides_on_the_same_key() {
         (DemandReason::Compromise, vec![]),
     ] {
         let mut functions = functions();
-        functions[2].renewal.demand = Some(Demand {
+        functions[2].renewal.demand = Some(Box::new(Demand {
             reason,
             since: now(),
             deadline: two_thirds(),
-        });
+        }));
         let plan = at(&all(3), &stored(&functions), &now());
         assert_eq!(orders(&plan), certified, "{reason:?}");
         let plan = at(&all(9), &stored(&functions), &now());
@@ -156,7 +172,7 @@ fn the_same_key_is_certified_by_another_authority() {
 
     let mut successors = functions();
     for function in &mut successors {
-        function.renewal.successor = Some(Successor {
+        function.renewal.successor = Some(Box::new(Successor {
             public_key_text: function.public_key_text.clone(),
             certificate: Certificate {
                 authority: 2,
@@ -164,7 +180,7 @@ fn the_same_key_is_certified_by_another_authority() {
             },
             onboard_secret: None,
             secret_expires: None,
-        });
+        }));
     }
     let before = stored(&successors);
     assert_eq!(orders(&under(&all(3), &before, 2, &now())), [], "once");
@@ -177,12 +193,12 @@ fn the_same_key_is_certified_by_another_authority() {
 #[test]
 fn a_distrusted_key_is_not_certified_again() {
     let mut functions = functions();
-    functions[2].renewal.successor = Some(Successor {
-        public_key_text: "key 8".to_owned(),
+    functions[2].renewal.successor = Some(Box::new(Successor {
+        public_key_text: "key 8".into(),
         certificate: certificate(8),
         onboard_secret: None,
         secret_expires: None,
-    });
+    }));
     let request_now = crate::demand::Request {
         reason: DemandReason::Compromise,
         deadline: two_thirds(),
@@ -305,18 +321,18 @@ fn a_function_that_goes_is_revoked() {
 fn first_use_and_the_end_of_the_overlap() {
     let mut renewed = function("AEF", Role::Aef, 3);
     renewed.certificate.serial = "0a".to_owned();
-    renewed.renewal.demand = Some(Demand {
+    renewed.renewal.demand = Some(Box::new(Demand {
         reason: DemandReason::Operator,
         since: now(),
         deadline: two_thirds(),
-    });
+    }));
     assert_eq!(activate(&versioned(renewed.clone()), OVERLAP, &now()), None);
-    renewed.renewal.successor = Some(Successor {
-        public_key_text: "key 9".to_owned(),
+    renewed.renewal.successor = Some(Box::new(Successor {
+        public_key_text: "key 9".into(),
         certificate: certificate(9),
         onboard_secret: None,
         secret_expires: None,
-    });
+    }));
     let (changes, ended) = activate(&versioned(renewed), OVERLAP, &now()).unwrap();
     assert_eq!(ended, []);
     let active = aef(&changes);
@@ -352,12 +368,12 @@ fn a_compromise_has_no_overlap() {
         written::<ProviderFunction>(&crate::demand::ask_function(&request, &versioned(renewed)))
             .try_into()
             .unwrap();
-    asked.renewal.successor = Some(Successor {
-        public_key_text: "key 9".to_owned(),
+    asked.renewal.successor = Some(Box::new(Successor {
+        public_key_text: "key 9".into(),
         certificate: certificate(9),
         onboard_secret: None,
         secret_expires: None,
-    });
+    }));
     let (changes, ended) = activate(&versioned(asked), OVERLAP, &now()).unwrap();
     assert_eq!(ended, [certificate(3).fingerprint]);
     assert!(aef(&changes).renewal.is_default());

@@ -275,6 +275,21 @@ fn a_known_function_that_fails_stays() {
     assert_eq!(ids[0].as_str(), "AEF");
 }
 
+/// TS 29.222 clause 7.8, table 8.9.6-1: PATCH is for domains with which PatchUpdate was agreed on.
+#[test]
+fn what_was_not_agreed_on_is_not_patched() {
+    let before = functions();
+    let mut held = domain(&before);
+    held.features = "0".into();
+    assert_eq!(
+        patched(&held, &stored(&before), &wire(json!({}))).unwrap_err(),
+        Refusal::FeatureNotAgreed {
+            feature: "PatchUpdate",
+            member: "/suppFeat",
+        }
+    );
+}
+
 /// RFC 7396 over what is kept: what a PATCH does not name stays, null takes away, and what it may not reach stays as it is.
 #[test]
 fn what_a_patch_makes_of_a_domain() {

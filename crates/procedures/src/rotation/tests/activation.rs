@@ -18,12 +18,12 @@ fn renewing() -> Invoker {
     inv.renewal.agreed = true;
     let mut next = certificate(2);
     next.serial = "02".to_owned();
-    inv.renewal.successor = Some(Successor {
-        public_key_text: "key 2".to_owned(),
+    inv.renewal.successor = Some(Box::new(Successor {
+        public_key_text: "key 2".into(),
         certificate: next,
         onboard_secret: Some(digest(2)),
         secret_expires: None,
-    });
+    }));
     inv
 }
 
@@ -203,13 +203,13 @@ fn a_key_needs_a_certificate_that_counts() {
 /// P-08: what an onboarding could be answered again from goes with the first use of what it handed out, and only that.
 #[test]
 fn first_use_of_an_onboarding_settles_it() {
-    let handover = Handover {
+    let handover = Box::new(Handover {
         request: "attempt".to_owned(),
         credential: Some(digest(0xc0)),
         public_key_text: digest(1),
         secret: Some(SealedKey::new("sealed")),
         until: None,
-    };
+    });
     let mut inv = invoker("INV");
     assert_eq!(settle(&versioned(inv.clone()), &now()), None);
     inv.renewal.handover = Some(handover.clone());

@@ -11,7 +11,7 @@ pub(super) fn after(time: &DateTime, duration: Duration) -> DateTime {
 
 fn successor(key: u8) -> Successor {
     Successor {
-        public_key_text: format!("key {key}"),
+        public_key_text: format!("key {key}").into(),
         certificate: certificate(key),
         onboard_secret: Some(digest(key)),
         secret_expires: Some("2026-04-30T12:00:00Z".parse().unwrap()),
@@ -119,15 +119,15 @@ fn a_compromise_has_no_overlap() {
     hand_over(&mut inv, successor(2), OVERLAP, &now());
     promote(&mut inv, OVERLAP, &now()).unwrap();
     hand_over(&mut inv, successor(3), OVERLAP, &now());
-    inv.renewal.handover = Some(Handover {
+    inv.renewal.handover = Some(Box::new(Handover {
         request: "r".to_owned(),
         credential: None,
         public_key_text: digest(9),
         secret: Some(SealedKey::new("sealed")),
         until: None,
-    });
+    }));
     assert_eq!(distrust(&mut inv, &now()), []);
-    inv.renewal.demand = Some(demand(DemandReason::Compromise));
+    inv.renewal.demand = Some(Box::new(demand(DemandReason::Compromise)));
     assert_eq!(inv.renewal.handover, None);
     for key in [1, 2, 3] {
         assert_eq!(of(&inv, key, &now()), Standing::Restricted, "key {key}");
@@ -157,7 +157,7 @@ fn a_compromise_has_no_overlap() {
 #[test]
 fn use_meets_a_demand() {
     let mut inv = invoker("INV");
-    inv.renewal.demand = Some(demand(DemandReason::Operator));
+    inv.renewal.demand = Some(Box::new(demand(DemandReason::Operator)));
     assert_eq!(of(&inv, 1, &now()), Standing::Active);
     hand_over(&mut inv, successor(2), OVERLAP, &now());
     assert!(inv.renewal.demand.is_some());
@@ -170,13 +170,13 @@ fn use_meets_a_demand() {
 #[test]
 fn an_answer_can_be_repeated_until_the_overlap_is_over() {
     let mut inv = invoker("INV");
-    let handover = Handover {
+    let handover = Box::new(Handover {
         request: "r".to_owned(),
         credential: None,
         public_key_text: digest(9),
         secret: Some(SealedKey::new("sealed")),
         until: None,
-    };
+    });
     hand_over(&mut inv, successor(2), OVERLAP, &now());
     inv.renewal.handover = Some(handover.clone());
     let later = after(&now(), Duration::days(3));

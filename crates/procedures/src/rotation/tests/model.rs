@@ -169,7 +169,7 @@ impl<'a> Site<'a> {
         let now = now();
         let mut inv = invoker("INV");
         inv.certificate = stock.certificate(0, &now);
-        inv.public_key_text = "key 0".to_owned();
+        inv.public_key_text = "key 0".into();
         inv.onboard_secret = Some(stock.secrets[0].digest.clone());
         inv.secret_expires = Some(DateTime(now.0 + LIFE));
         inv.features = "C".into();

@@ -9,12 +9,12 @@ fn renewing() -> Invoker {
     let mut inv = invoker("INV");
     inv.secret_expires = Some(after(&now(), Duration::hours(1)));
     inv.renewal.agreed = true;
-    inv.renewal.successor = Some(Successor {
-        public_key_text: "key 2".to_owned(),
+    inv.renewal.successor = Some(Box::new(Successor {
+        public_key_text: "key 2".into(),
         certificate: certificate(2),
         onboard_secret: Some(digest(2)),
         secret_expires: Some(after(&now(), Duration::hours(2))),
-    });
+    }));
     inv.renewal.retiring = vec![Retiring {
         certificate: certificate(3),
         onboard_secret: Some(digest(3)),
@@ -119,11 +119,11 @@ fn what_follows_ends_with_its_ground() {
 fn who_is_overdue_must_renew() {
     let mut inv = renewing();
     let deadline = after(&now(), Duration::minutes(10));
-    inv.renewal.demand = Some(Demand {
+    inv.renewal.demand = Some(Box::new(Demand {
         reason: DemandReason::Operator,
         since: now(),
         deadline: deadline.clone(),
-    });
+    }));
     assert_eq!(of(&inv, 1, &after(&deadline, -TICK)), Standing::Active);
     assert!(!is_restricted(
         &inv,
@@ -153,11 +153,11 @@ fn who_is_overdue_must_renew() {
 #[test]
 fn a_compromise_kills_secrets_at_once() {
     let mut inv = renewing();
-    inv.renewal.demand = Some(Demand {
+    inv.renewal.demand = Some(Box::new(Demand {
         reason: DemandReason::Compromise,
         since: now(),
         deadline: after(&now(), Duration::days(1)),
-    });
+    }));
     assert_eq!(of(&inv, 1, &now()), Standing::Restricted);
     assert_eq!(of_secret(&inv, 0x5e, &now()).0, Standing::No);
     assert_eq!(of_secret(&inv, 3, &now()).0, Standing::No);

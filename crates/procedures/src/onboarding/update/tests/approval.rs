@@ -160,7 +160,7 @@ fn approval_carries_it_out() {
         };
         let mut moved = inv.clone();
         moved.features = "C".into();
-        moved.public_key_text = "renewed meanwhile".to_owned();
+        moved.public_key_text = "renewed meanwhile".into();
         moved.expires = Some(DateTime(now().0 + LIFE));
         let outcome = scene.update(&moved, &waited).unwrap();
         let written = outcome.invoker().unwrap();

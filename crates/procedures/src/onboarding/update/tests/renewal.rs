@@ -41,17 +41,17 @@ fn new_material_is_handed_over_beside_the_old() {
         assert_eq!(written.public_key_text, inv.public_key_text);
         let ends = later(Duration::days(90));
         assert_eq!(
-            written.renewal.successor,
-            Some(Successor {
-                public_key_text: "request 2".to_owned(),
+            written.renewal.successor.as_deref(),
+            Some(&Successor {
+                public_key_text: "request 2".into(),
                 certificate: certificate(2),
                 onboard_secret: Some(digest(2)),
                 secret_expires: Some(ends.clone()),
             })
         );
         assert_eq!(
-            written.renewal.handover,
-            Some(Handover {
+            written.renewal.handover.as_deref(),
+            Some(&Handover {
                 request: "r-1".to_owned(),
                 credential: None,
                 public_key_text: Digest::of(b"request 2"),
@@ -114,7 +114,7 @@ fn another_key_is_a_name_of_its_own() {
     let outcome = updated(&inv, &wish).unwrap();
     let name = Digest::of(b"request 2");
     let information = &outcome.answer["onboardingInformation"];
-    assert_eq!(information[MEMBER]["renewal"], name.as_str());
+    assert_eq!(information[MEMBER]["renewal"], name.to_string());
     let once = outcome.invoker().unwrap();
     let again = updated(&once, &wish).unwrap();
     assert_eq!(again.invoker(), None);
@@ -274,11 +274,11 @@ fn the_feature_is_agreed_on_by_a_request() {
 #[test]
 fn a_compromised_invoker_renews_and_does_nothing_else() {
     let mut inv = renewable();
-    inv.renewal.demand = Some(Demand {
+    inv.renewal.demand = Some(Box::new(Demand {
         reason: DemandReason::Compromise,
         since: now(),
         deadline: later(Duration::days(1)),
-    });
+    }));
     inv.renewal.retiring = vec![Retiring {
         certificate: certificate(9),
         onboard_secret: None,
