@@ -1,5 +1,7 @@
 //! The command line as a whole.
 
+use std::time::Duration;
+
 use clap::{Parser, Subcommand};
 
 use crate::{
@@ -77,6 +79,10 @@ enum Command {
     Demo(demo::Args),
 }
 
+/// How long the end waits for threads that still do something: at the end of the process its source of random numbers goes, and
+/// whoever asks it then takes the process down. What reads standard input or waits for a peer is not waited for any longer.
+const LEAVE_MAX: Duration = Duration::from_secs(1);
+
 /// Runs the program to its end.
 pub(crate) fn main() -> Exit {
     let cli = match Cli::try_parse() {
@@ -98,8 +104,7 @@ pub(crate) fn main() -> Exit {
     let outcome = match runtime {
         Ok(runtime) => {
             let outcome = runtime.block_on(run(cli.command));
-            // What still reads standard input or waits for a peer is not waited for.
-            runtime.shutdown_background();
+            runtime.shutdown_timeout(LEAVE_MAX);
             outcome
         }
         Err(error) => Err(Failure::of(Exit::Usage, &error)),
