@@ -12,23 +12,7 @@ use crate::support::{
     people::{INVOKERS, enrolment_for, wishes},
     receiver::{Notice, Receiver},
 };
-
-/// What an AEF may hear.
-const OF_AEF: [&str; 13] = [
-    "SERVICE_API_AVAILABLE",
-    "SERVICE_API_UNAVAILABLE",
-    "SERVICE_API_UPDATE",
-    "API_INVOKER_ONBOARDED",
-    "API_INVOKER_OFFBOARDED",
-    "SERVICE_API_INVOCATION_SUCCESS",
-    "SERVICE_API_INVOCATION_FAILURE",
-    "ACCESS_CONTROL_POLICY_UPDATE",
-    "ACCESS_CONTROL_POLICY_UNAVAILABLE",
-    "API_INVOKER_AUTHORIZATION_REVOKED",
-    "API_INVOKER_UPDATED",
-    "API_TOPOLOGY_HIDING_CREATED",
-    "API_TOPOLOGY_HIDING_REVOKED",
-];
+use crate::ts29222::events::catalogue::OF_AEF;
 
 /// What an AMF may hear beside that.
 const OF_AMF: [&str; 3] = [

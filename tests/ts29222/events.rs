@@ -1,6 +1,6 @@
 //! CAPIF_Events_API (TS 29.222 clauses 5.4 and 8.3, P-07): subscriptions, and the delivery of what was subscribed to.
 
-mod catalogue;
+pub(crate) mod catalogue;
 mod delivery;
 mod reporting;
 

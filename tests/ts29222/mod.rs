@@ -7,7 +7,7 @@ mod delayed_onboarding;
 mod delivery;
 mod discover;
 mod errors;
-mod events;
+pub(crate) mod events;
 mod invoker_management;
 mod logging;
 mod open_discover;

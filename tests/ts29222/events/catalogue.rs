@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 /// What an AEF may hear of, and what an AMF may.
-const OF_AEF: [&str; 13] = [
+pub(crate) const OF_AEF: [&str; 13] = [
     "SERVICE_API_AVAILABLE",
     "SERVICE_API_UNAVAILABLE",
     "SERVICE_API_UPDATE",
